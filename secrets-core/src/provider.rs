@@ -1,0 +1,110 @@
+//! A place that secrets live in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::reference::SecretRef;
+use crate::secret::{Secret, Version};
+
+/// Reads secrets from one place.
+///
+/// An implementation classifies its failures (see [`Error`]) and never retries: [`Retry`](crate::layer::Retry) decides. Every call may be
+/// dropped at any await without harm.
+#[async_trait]
+pub trait Provider: fmt::Debug + Send + Sync {
+    /// Checks, without asking anybody, that `reference` is one that this provider could read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with what is wrong: an unknown parameter, say.
+    fn validate(&self, reference: &SecretRef) -> Result<()>;
+
+    /// Reads the secret with all of its fields; the reference's own field is not looked at.
+    ///
+    /// # Errors
+    /// Says what failed; temporary where the same request may succeed later.
+    async fn read(&self, reference: &SecretRef) -> Result<Secret>;
+
+    /// Reads the secret only if it is at another version than `known`; `None` says that it is not.
+    ///
+    /// A provider that can ask for a version without the value does so here. It never makes a new value: where every read mints
+    /// one, the provider answers `None`.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
+        let secret = self.read(reference).await?;
+        Ok((secret.version() != known).then_some(secret))
+    }
+
+    /// Returns a hint that fires when the secret may have changed, for a provider that is told; it is subscribed to before the first
+    /// read, so that no change is lost between.
+    fn changes(&self, reference: &SecretRef) -> Option<watch::Receiver<()>> {
+        let _ = reference;
+        None
+    }
+
+    /// Keeps the provider's own session alive (renews its token, logs in again in time) until it is dropped.
+    async fn maintain(&self) {
+        std::future::pending().await
+    }
+
+    /// Ends the provider's session: revokes what it logged in for. Reads after it are errors or log in again.
+    ///
+    /// # Errors
+    /// Says what was left behind.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<P: Provider + ?Sized> Provider for Arc<P> {
+    fn validate(&self, reference: &SecretRef) -> Result<()> {
+        (**self).validate(reference)
+    }
+
+    async fn read(&self, reference: &SecretRef) -> Result<Secret> {
+        (**self).read(reference).await
+    }
+
+    async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
+        (**self).read_if_changed(reference, known).await
+    }
+
+    fn changes(&self, reference: &SecretRef) -> Option<watch::Receiver<()>> {
+        (**self).changes(reference)
+    }
+
+    async fn maintain(&self) {
+        (**self).maintain().await;
+    }
+
+    async fn close(&self) -> Result<()> {
+        (**self).close().await
+    }
+}
+
+/// Checks that a reference has no parameters but `known` ones.
+///
+/// # Errors
+/// [`ErrorKind::Config`]; the message names the known ones.
+pub fn only_parameters(reference: &SecretRef, known: &[&str]) -> Result<()> {
+    let Some(unknown) = reference
+        .parameters()
+        .keys()
+        .find(|name| !known.contains(&name.as_str()))
+    else {
+        return Ok(());
+    };
+    let known = if known.is_empty() {
+        "none".into()
+    } else {
+        known.join(", ")
+    };
+    let reason = format!("unknown parameter {unknown:?}; known here: {known}");
+    Err(Error::new(ErrorKind::Config, "check reference", reason).with("reference", reference))
+}

@@ -1,0 +1,320 @@
+//! References to secrets, `PROVIDER://PATH[?PARAM=VALUE&…][#FIELD]`: parsed once, valid for ever.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::value::Value;
+
+/// A reference to a secret or to one field of it.
+///
+/// It never names a place outside its provider: a path has no `.` or `..` segment, no control character, and is not empty.
+/// `%XX` stands for a byte of the path or of a parameter (RFC 3986, section 2.1), which is how a path says `?`, `#` or `%`.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct SecretRef {
+    provider: String,
+    path: String,
+    parameters: BTreeMap<String, String>,
+    field: Option<FieldPath>,
+}
+
+impl SecretRef {
+    /// The longest reference, in bytes.
+    pub const MAX_LENGTH: usize = 4096;
+
+    /// Returns the name of the provider, in the configuration or of a kind.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Returns the path at the provider, decoded; it begins with `/` where the reference had three slashes.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the parameters, decoded.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.parameters
+    }
+
+    /// Returns the field that the reference is about; without one it is about all of them.
+    pub fn field(&self) -> Option<&FieldPath> {
+        self.field.as_ref()
+    }
+
+    /// Returns the same reference without its field: what one read at the provider answers.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self {
+            field: None,
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.provider, encode(&self.path, &['?', '#']))?;
+        for (index, (name, value)) in self.parameters.iter().enumerate() {
+            let mark = if index == 0 { '?' } else { '&' };
+            let reserved = &['#', '&', '=', '+'];
+            write!(f, "{mark}{}={}", encode(name, reserved), encode(value, reserved))?;
+        }
+        match &self.field {
+            Some(field) => write!(f, "#{}", field.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn encode(text: &str, reserved: &[char]) -> String {
+    text.chars()
+        .map(|c| match c {
+            '%' | ' ' => format!("%{:02X}", c as u32),
+            c if reserved.contains(&c) => format!("%{:02X}", c as u32),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+impl FromStr for SecretRef {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if text.len() > Self::MAX_LENGTH {
+            return Err(ReferenceError::TooLong);
+        }
+        let (provider, rest) = text.split_once("://").ok_or(ReferenceError::NoProvider)?;
+        if !is_provider_name(provider) {
+            return Err(ReferenceError::ProviderName(provider.into()));
+        }
+        let (rest, field) = match rest.split_once('#') {
+            Some((rest, field)) => (rest, Some(field.parse()?)),
+            None => (rest, None),
+        };
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let path = decode(path)?;
+        if path.trim_matches('/').is_empty() {
+            return Err(ReferenceError::NoPath);
+        }
+        if let Some(segment) = path.split('/').find(|segment| matches!(*segment, "." | "..")) {
+            return Err(ReferenceError::Segment(segment.into()));
+        }
+        let mut parameters = BTreeMap::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| ReferenceError::Parameter(pair.into()))?;
+            let (name, value) = (decode(name)?, decode(&value.replace('+', " "))?);
+            if parameters.insert(name.clone(), value).is_some() {
+                return Err(ReferenceError::Twice(name));
+            }
+        }
+        Ok(Self {
+            provider: provider.into(),
+            path,
+            parameters,
+            field,
+        })
+    }
+}
+
+/// Tells whether `name` may name a provider: lower-case letters, digits, `-` and `_`, beginning with a letter.
+pub fn is_provider_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+}
+
+fn decode(text: &str) -> Result<String, ReferenceError> {
+    let text = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| ReferenceError::NotText)?;
+    if text.chars().any(char::is_control) {
+        return Err(ReferenceError::Control);
+    }
+    Ok(text.into_owned())
+}
+
+/// Why a text is not a reference. The text itself is not quoted whole: somebody may have put a secret where a reference belongs.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// There is no `://`.
+    #[error("a reference is written PROVIDER://PATH#FIELD, as in vault://secret/orders/db#password")]
+    NoProvider,
+    /// The part before `://` is not a name.
+    #[error("{0:?} cannot name a provider: lower-case letters, digits, `-` and `_`, beginning with a letter")]
+    ProviderName(String),
+    /// There is nothing between `://` and the field.
+    #[error("the reference names no path")]
+    NoPath,
+    /// A segment of the path would lead elsewhere.
+    #[error("the path may not have the segment {0:?}")]
+    Segment(String),
+    /// A parameter has no `=`.
+    #[error("the parameter {0:?} is not written NAME=VALUE")]
+    Parameter(String),
+    /// A parameter is given twice.
+    #[error("the parameter {0:?} is given twice")]
+    Twice(String),
+    /// The field after `#` is empty.
+    #[error("the field after `#` is empty")]
+    EmptyField,
+    /// A control character, plain or as `%XX`.
+    #[error("the reference has a control character")]
+    Control,
+    /// `%XX` sequences that are not UTF-8.
+    #[error("the reference is not UTF-8 text")]
+    NotText,
+    /// More than [`SecretRef::MAX_LENGTH`] bytes.
+    #[error("the reference is longer than {} bytes", SecretRef::MAX_LENGTH)]
+    TooLong,
+}
+
+/// Which field of a secret: an exact name, else a dotted path, else, when it begins with `/`, a JSON pointer.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct FieldPath(String);
+
+impl FieldPath {
+    /// Returns the text after `#`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Finds the value in `fields`.
+    pub fn find<'a>(&self, fields: &'a BTreeMap<String, Value>) -> Option<&'a Value> {
+        if let Some(value) = fields.get(&self.0) {
+            return Some(value);
+        }
+        let steps: Vec<String> = match self.0.strip_prefix('/') {
+            Some(pointer) => pointer
+                .split('/')
+                .map(|step| step.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+            None => self.0.split('.').map(str::to_owned).collect(),
+        };
+        let (first, rest) = steps.split_first()?;
+        rest.iter()
+            .try_fold(fields.get(first)?, |value, step| match value {
+                Value::Map(values) => values.get(step),
+                Value::List(values) => values.get(step.parse::<usize>().ok()?),
+                _ => None,
+            })
+    }
+}
+
+impl FromStr for FieldPath {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        match text {
+            "" => Err(ReferenceError::EmptyField),
+            text if text.chars().any(char::is_control) => Err(ReferenceError::Control),
+            text => Ok(Self(text.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> SecretRef {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn takes_the_references_of_the_contract() {
+        let reference = parse("vault://secret/orders/db?version=3#password");
+        assert_eq!(reference.provider(), "vault");
+        assert_eq!(reference.path(), "secret/orders/db");
+        assert_eq!(reference.parameters()["version"], "3");
+        assert_eq!(reference.field().unwrap().as_str(), "password");
+        assert_eq!(
+            parse("file:///etc/keywheel/orders.json#/a/b").path(),
+            "/etc/keywheel/orders.json"
+        );
+        assert_eq!(parse("file://orders.json").path(), "orders.json");
+        let arn = "arn:aws:secretsmanager:eu-west-1:1:secret:prod/db-a1b2c3";
+        assert_eq!(parse(&format!("aws://{arn}?stage=AWSPREVIOUS")).path(), arn);
+        assert_eq!(
+            parse("vault://pki/issue/web?common_name=a.b&ttl=24h")
+                .parameters()
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn refuses_what_could_lead_elsewhere_or_means_nothing() {
+        for bad in [
+            "password",
+            "://x",
+            "Vault://x",
+            "1v://x",
+            "vault://",
+            "vault:///",
+            "vault://#f",
+            "vault://a/../b",
+            "vault://a/%2e%2e/b",
+            "vault://./a",
+            "vault://a\nb",
+            "vault://a%00",
+            "vault://a?x",
+            "vault://a?x=1&x=2",
+            "vault://a#",
+            "vault://a%ff",
+        ] {
+            assert!(bad.parse::<SecretRef>().is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            format!("vault://{}", "a".repeat(5000)).parse::<SecretRef>(),
+            Err(ReferenceError::TooLong)
+        );
+    }
+
+    #[test]
+    fn a_field_is_a_name_then_a_dotted_path_then_a_pointer() {
+        let fields: BTreeMap<String, Value> =
+            serde_json::from_str(r#"{"a.b": "exact", "a": {"b": "nested", "c": [{"d/e": "deep"}]}}"#)
+                .unwrap();
+        let found = |path: &str| {
+            let path: FieldPath = path.parse().unwrap();
+            path.find(&fields)
+                .map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
+        };
+        assert_eq!(found("a.b").unwrap(), "exact");
+        assert_eq!(found("/a/b").unwrap(), "nested");
+        assert_eq!(found("a.c.0.d/e").unwrap(), "deep");
+        assert_eq!(found("/a/c/0/d~1e").unwrap(), "deep");
+        assert_eq!(found("a.c.1"), None);
+        assert_eq!(found("b"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in ".{0,200}") {
+            let _ = text.parse::<SecretRef>().is_ok();
+        }
+
+        #[test]
+        fn display_parses_back_to_the_same(
+            path in "/?[a-zA-Z0-9 ?#%&=+:_-]{1,12}(/[a-z?#%]{1,8}){0,3}",
+            name in "[a-z%&=]{1,5}", value in "[a-z+ &=#%?]{0,8}", field in "[a-z./#]{1,8}",
+        ) {
+            let text = SecretRef {
+                provider: "vault".into(),
+                path,
+                parameters: [(name, value)].into(),
+                field: Some(FieldPath(field)),
+            };
+            prop_assert_eq!(text.to_string().parse::<SecretRef>(), Ok(text));
+        }
+    }
+}

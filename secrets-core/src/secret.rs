@@ -1,0 +1,191 @@
+//! What a provider returns: values that are wiped when dropped and shown to nobody by accident.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretBox};
+use zeroize::Zeroize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::lease::Lease;
+use crate::reference::FieldPath;
+use crate::value::Value;
+
+/// Bytes of a secret, in a buffer of exactly their size that is wiped when it is dropped.
+///
+/// There is no `Display`, `Serialize` or `Clone`, and `Debug` is redacted: [`expose_secret`](Self::expose_secret) is the
+/// only door. What is *not* guaranteed: copies that a caller makes of the exposed bytes, and those that a library made
+/// before the bytes came here.
+pub struct SecretValue(SecretBox<[u8]>);
+
+impl SecretValue {
+    /// Copies `bytes` into a new value.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        Self(SecretBox::new(bytes.into()))
+    }
+
+    /// Returns the bytes themselves.
+    pub fn expose_secret(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
+
+    /// Returns the bytes as text, or `None` when they are not UTF-8.
+    pub fn expose_text(&self) -> Option<&str> {
+        std::str::from_utf8(self.expose_secret()).ok()
+    }
+
+    /// Returns how many bytes there are.
+    pub fn len(&self) -> usize {
+        self.expose_secret().len()
+    }
+
+    /// Tells whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.expose_secret().is_empty()
+    }
+}
+
+impl From<Vec<u8>> for SecretValue {
+    /// Takes the bytes over; a buffer with room to spare is copied and wiped, so that no growth leaves a copy behind.
+    fn from(mut bytes: Vec<u8>) -> Self {
+        if bytes.len() == bytes.capacity() {
+            return Self(SecretBox::new(bytes.into_boxed_slice()));
+        }
+        let exact = Self::copy_of(&bytes);
+        bytes.zeroize();
+        exact
+    }
+}
+
+impl From<String> for SecretValue {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+/// Names one state of a secret at its source, such as `3` for a KV v2 version.
+///
+/// Equal versions mean equal values. It holds nothing of the value: where a source has no versions, its provider makes one with a
+/// [`Fingerprint`](crate::fingerprint::Fingerprint).
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// Takes the source's own name for the version.
+    pub fn new(name: impl fmt::Display) -> Self {
+        Self(name.to_string())
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One read of a secret: its fields, and what the source said about them.
+#[derive(Debug)]
+pub struct Secret {
+    fields: BTreeMap<String, Value>,
+    version: Version,
+    /// The lease that the source bound to this read, where it made one.
+    pub lease: Option<Lease>,
+    /// When the source says that the value ends, where it says so without a lease.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Secret {
+    /// The most bytes that all fields of a secret may have together: 1 MiB, which is also what Kubernetes allows a Secret.
+    pub const MAX_BYTES: usize = 1 << 20;
+    /// The most fields that a secret may have.
+    pub const MAX_FIELDS: usize = 4096;
+
+    /// Makes a secret of what was read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it is larger than [`MAX_BYTES`](Self::MAX_BYTES) or has more than
+    /// [`MAX_FIELDS`](Self::MAX_FIELDS) fields.
+    pub fn try_new(fields: BTreeMap<String, Value>, version: Version) -> Result<Self> {
+        let too_large = |reason: String| {
+            Err(Error::new(ErrorKind::Invalid, "read", reason)
+                .with_help("split the secret into smaller ones"))
+        };
+        if fields.len() > Self::MAX_FIELDS {
+            return too_large(format!(
+                "the secret has {} fields and {} are allowed",
+                fields.len(),
+                Self::MAX_FIELDS
+            ));
+        }
+        let bytes: usize = fields.values().map(Value::size).sum();
+        if bytes > Self::MAX_BYTES {
+            return too_large(format!(
+                "the secret has {bytes} bytes and {} are allowed",
+                Self::MAX_BYTES
+            ));
+        }
+        Ok(Self {
+            fields,
+            version,
+            lease: None,
+            expires_at: None,
+        })
+    }
+
+    /// Returns the fields by name.
+    pub fn fields(&self) -> &BTreeMap<String, Value> {
+        &self.fields
+    }
+
+    /// Returns the state that the source was in.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Returns the value of one field: the exact name first, else a dotted path into a structured value, else, when it begins with
+    /// `/`, a JSON pointer (RFC 6901).
+    ///
+    /// # Errors
+    /// [`ErrorKind::MissingField`]; the message names the fields that there are.
+    pub fn field(&self, path: &FieldPath) -> Result<&Value> {
+        path.find(&self.fields).ok_or_else(|| {
+            let reason = format!(
+                "the secret has no field {:?}; it has {}",
+                path.as_str(),
+                self.field_names()
+            );
+            Error::new(ErrorKind::MissingField, "read", reason)
+        })
+    }
+
+    fn field_names(&self) -> String {
+        const SHOWN: usize = 20;
+        let mut names: Vec<String> = self
+            .fields
+            .keys()
+            .take(SHOWN)
+            .map(|name| format!("{name:?}"))
+            .collect();
+        match self.fields.len() {
+            0 => "none".into(),
+            all => {
+                if all > SHOWN {
+                    names.push(format!("{} more", all - SHOWN));
+                }
+                names.join(", ")
+            }
+        }
+    }
+}
