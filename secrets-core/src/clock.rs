@@ -20,9 +20,7 @@ impl Clock {
 
     /// Returns a clock that says `now` at this moment and then advances with tokio's (paused) time alone.
     pub fn paused(now: Timestamp) -> Self {
-        Self {
-            paused: Some((now, Instant::now())),
-        }
+        Self { paused: Some((now, Instant::now())) }
     }
 
     /// Returns the time of day.

@@ -142,6 +142,11 @@ impl Error {
         self.0.operation
     }
 
+    /// Returns why, in words, without kind and context.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
     /// Tells whether the same request may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
         self.0.temporary
@@ -155,20 +160,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            kind,
-            operation,
-            reason,
-            context,
-            help,
-            ..
-        } = &*self.0;
+        let Inner { kind, operation, reason, context, help, .. } = &*self.0;
         write!(f, "{operation}: {}: {reason}", kind.as_str())?;
         if !context.is_empty() {
-            let pairs: Vec<String> = context
-                .iter()
-                .map(|(key, value)| format!("{key}: {value}"))
-                .collect();
+            let pairs: Vec<String> = context.iter().map(|(key, value)| format!("{key}: {value}")).collect();
             write!(f, " ({})", pairs.join(", "))?;
         }
         match help {
@@ -180,11 +175,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = if self.0.temporary {
-            "temporary"
-        } else {
-            "permanent"
-        };
+        let status = if self.0.temporary { "temporary" } else { "permanent" };
         write!(f, "Error({:?}, {status}: {self})", self.0.kind)
     }
 }
@@ -197,14 +188,10 @@ mod tests {
 
     #[test]
     fn reads_as_one_sentence_with_context_and_help() {
-        let error = Error::new(
-            ErrorKind::PermissionDenied,
-            "read",
-            "the policy does not allow it",
-        )
-        .with("provider", "vault")
-        .with("status", 403)
-        .with_help("allow `read` on secret/data/orders/db");
+        let error = Error::new(ErrorKind::PermissionDenied, "read", "the policy does not allow it")
+            .with("provider", "vault")
+            .with("status", 403)
+            .with_help("allow `read` on secret/data/orders/db");
         assert_eq!(
             error.to_string(),
             "read: permission denied: the policy does not allow it (provider: vault, status: 403); \
@@ -214,9 +201,7 @@ mod tests {
 
     #[test]
     fn the_innermost_context_stands() {
-        let error = Error::config("read", "x")
-            .with("provider", "inner")
-            .with("provider", "outer");
+        let error = Error::config("read", "x").with("provider", "inner").with("provider", "outer");
         assert!(error.to_string().contains("inner") && !error.to_string().contains("outer"));
     }
 
@@ -224,10 +209,6 @@ mod tests {
     fn kinds_decide_the_status_unless_told() {
         assert!(Error::new(ErrorKind::Timeout, "read", "x").is_temporary());
         assert!(!Error::new(ErrorKind::NotFound, "read", "x").is_temporary());
-        assert!(
-            Error::new(ErrorKind::NotFound, "read", "x")
-                .with_temporary(true)
-                .is_temporary()
-        );
+        assert!(Error::new(ErrorKind::NotFound, "read", "x").with_temporary(true).is_temporary());
     }
 }

@@ -61,9 +61,7 @@ fn checked(bytes: &[u8], path: &Path) -> Result<SecretValue> {
         return Err(at(failed("the token is empty")));
     }
     if !token.iter().all(u8::is_ascii_graphic) {
-        return Err(at(failed(
-            "the token has characters that no token has; is it the right file?",
-        )));
+        return Err(at(failed("the token has characters that no token has; is it the right file?")));
     }
     Ok(SecretValue::copy_of(token))
 }
@@ -82,14 +80,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         let source = TokenSource::File(path.clone());
-        assert!(
-            source
-                .token()
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("cannot read the token file")
-        );
+        assert!(source.token().await.unwrap_err().to_string().contains("cannot read the token file"));
         std::fs::write(&path, "one\n").unwrap();
         assert_eq!(source.token().await.unwrap().expose_secret(), b"one");
         std::fs::write(&path, " two ").unwrap();

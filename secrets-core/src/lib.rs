@@ -1,5 +1,6 @@
 //! Keywheel's engine.
 
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod deliver;
@@ -7,6 +8,7 @@ pub mod environment;
 pub mod error;
 pub mod fingerprint;
 pub mod identity;
+pub mod keeper;
 pub mod layer;
 pub mod lease;
 pub mod memory;

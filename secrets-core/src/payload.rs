@@ -78,10 +78,7 @@ impl FromStr for FilePath {
         };
         let too_long = (text.len() > 1024 || text.split('/').count() > 16).then_some("it is too long");
         match too_long.or_else(|| text.split('/').find_map(reason)) {
-            Some(reason) => Err(FilePathError {
-                path: text.chars().take(120).collect(),
-                reason,
-            }),
+            Some(reason) => Err(FilePathError { path: text.chars().take(120).collect(), reason }),
             None => Ok(Self(text.into())),
         }
     }

@@ -93,18 +93,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 /// # Errors
 /// [`ErrorKind::Config`]; the message names the known ones.
 pub fn only_parameters(reference: &SecretRef, known: &[&str]) -> Result<()> {
-    let Some(unknown) = reference
-        .parameters()
-        .keys()
-        .find(|name| !known.contains(&name.as_str()))
-    else {
+    let Some(unknown) = reference.parameters().keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(());
     };
-    let known = if known.is_empty() {
-        "none".into()
-    } else {
-        known.join(", ")
-    };
+    let known = if known.is_empty() { "none".into() } else { known.join(", ") };
     let reason = format!("unknown parameter {unknown:?}; known here: {known}");
     Err(Error::new(ErrorKind::Config, "check reference", reason).with("reference", reference))
 }

@@ -47,10 +47,7 @@ impl SecretRef {
     /// Returns the same reference without its field: what one read at the provider answers.
     #[must_use]
     pub fn whole(&self) -> Self {
-        Self {
-            field: None,
-            ..self.clone()
-        }
+        Self { field: None, ..self.clone() }
     }
 }
 
@@ -104,35 +101,24 @@ impl FromStr for SecretRef {
         }
         let mut parameters = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair
-                .split_once('=')
-                .ok_or_else(|| ReferenceError::Parameter(pair.into()))?;
+            let (name, value) = pair.split_once('=').ok_or_else(|| ReferenceError::Parameter(pair.into()))?;
             let (name, value) = (decode(name)?, decode(&value.replace('+', " "))?);
             if parameters.insert(name.clone(), value).is_some() {
                 return Err(ReferenceError::Twice(name));
             }
         }
-        Ok(Self {
-            provider: provider.into(),
-            path,
-            parameters,
-            field,
-        })
+        Ok(Self { provider: provider.into(), path, parameters, field })
     }
 }
 
 /// Tells whether `name` may name a provider: lower-case letters, digits, `-` and `_`, beginning with a letter.
 pub fn is_provider_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
 fn decode(text: &str) -> Result<String, ReferenceError> {
-    let text = percent_decode_str(text)
-        .decode_utf8()
-        .map_err(|_| ReferenceError::NotText)?;
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| ReferenceError::NotText)?;
     if text.chars().any(char::is_control) {
         return Err(ReferenceError::Control);
     }
@@ -191,19 +177,17 @@ impl FieldPath {
             return Some(value);
         }
         let steps: Vec<String> = match self.0.strip_prefix('/') {
-            Some(pointer) => pointer
-                .split('/')
-                .map(|step| step.replace("~1", "/").replace("~0", "~"))
-                .collect(),
+            Some(pointer) => {
+                pointer.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
+            }
             None => self.0.split('.').map(str::to_owned).collect(),
         };
         let (first, rest) = steps.split_first()?;
-        rest.iter()
-            .try_fold(fields.get(first)?, |value, step| match value {
-                Value::Map(values) => values.get(step),
-                Value::List(values) => values.get(step.parse::<usize>().ok()?),
-                _ => None,
-            })
+        rest.iter().try_fold(fields.get(first)?, |value, step| match value {
+            Value::Map(values) => values.get(step),
+            Value::List(values) => values.get(step.parse::<usize>().ok()?),
+            _ => None,
+        })
     }
 }
 
@@ -236,19 +220,11 @@ mod tests {
         assert_eq!(reference.path(), "secret/orders/db");
         assert_eq!(reference.parameters()["version"], "3");
         assert_eq!(reference.field().unwrap().as_str(), "password");
-        assert_eq!(
-            parse("file:///etc/keywheel/orders.json#/a/b").path(),
-            "/etc/keywheel/orders.json"
-        );
+        assert_eq!(parse("file:///etc/keywheel/orders.json#/a/b").path(), "/etc/keywheel/orders.json");
         assert_eq!(parse("file://orders.json").path(), "orders.json");
         let arn = "arn:aws:secretsmanager:eu-west-1:1:secret:prod/db-a1b2c3";
         assert_eq!(parse(&format!("aws://{arn}?stage=AWSPREVIOUS")).path(), arn);
-        assert_eq!(
-            parse("vault://pki/issue/web?common_name=a.b&ttl=24h")
-                .parameters()
-                .len(),
-            2
-        );
+        assert_eq!(parse("vault://pki/issue/web?common_name=a.b&ttl=24h").parameters().len(), 2);
     }
 
     #[test]
@@ -286,8 +262,7 @@ mod tests {
                 .unwrap();
         let found = |path: &str| {
             let path: FieldPath = path.parse().unwrap();
-            path.find(&fields)
-                .map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
+            path.find(&fields).map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
         };
         assert_eq!(found("a.b").unwrap(), "exact");
         assert_eq!(found("/a/b").unwrap(), "nested");

@@ -72,10 +72,7 @@ impl Registry {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config); the message names the known ones.
     pub fn kind(&self, name: &str) -> Result<&dyn Kind> {
-        let found = self
-            .kinds
-            .iter()
-            .find(|kind| kind.name() == name || kind.aliases().contains(&name));
+        let found = self.kinds.iter().find(|kind| kind.name() == name || kind.aliases().contains(&name));
         found.map(|kind| &**kind).ok_or_else(|| {
             let known: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
             Error::config(

@@ -131,17 +131,9 @@ impl Secret {
         }
         let bytes: usize = fields.values().map(Value::size).sum();
         if bytes > Self::MAX_BYTES {
-            return too_large(format!(
-                "the secret has {bytes} bytes and {} are allowed",
-                Self::MAX_BYTES
-            ));
+            return too_large(format!("the secret has {bytes} bytes and {} are allowed", Self::MAX_BYTES));
         }
-        Ok(Self {
-            fields,
-            version,
-            lease: None,
-            expires_at: None,
-        })
+        Ok(Self { fields, version, lease: None, expires_at: None })
     }
 
     /// Returns the fields by name.
@@ -161,23 +153,39 @@ impl Secret {
     /// [`ErrorKind::MissingField`]; the message names the fields that there are.
     pub fn field(&self, path: &FieldPath) -> Result<&Value> {
         path.find(&self.fields).ok_or_else(|| {
-            let reason = format!(
-                "the secret has no field {:?}; it has {}",
-                path.as_str(),
-                self.field_names()
-            );
+            let reason =
+                format!("the secret has no field {:?}; it has {}", path.as_str(), self.field_names());
             Error::new(ErrorKind::MissingField, "read", reason)
+        })
+    }
+
+    /// Returns the bytes that a reference is about: the named field's, or without one those of the only field.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MissingField`] when there is no such field, or when there are several and none is named; [`ErrorKind::Invalid`] for a structure that
+    /// JSON cannot hold.
+    pub fn value(&self, field: Option<&FieldPath>) -> Result<SecretValue> {
+        let value = match (field, self.fields.values().next()) {
+            (Some(field), _) => self.field(field)?,
+            (None, Some(only)) if self.fields.len() == 1 => only,
+            _ => {
+                let reason = format!("the reference names no field; the secret has {}", self.field_names());
+                return Err(Error::new(ErrorKind::MissingField, "read", reason)
+                    .with_help("add #FIELD to the reference"));
+            }
+        };
+        value.to_bytes().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                "read",
+                "the field is a structure with bytes that JSON cannot hold",
+            )
         })
     }
 
     fn field_names(&self) -> String {
         const SHOWN: usize = 20;
-        let mut names: Vec<String> = self
-            .fields
-            .keys()
-            .take(SHOWN)
-            .map(|name| format!("{name:?}"))
-            .collect();
+        let mut names: Vec<String> = self.fields.keys().take(SHOWN).map(|name| format!("{name:?}")).collect();
         match self.fields.len() {
             0 => "none".into(),
             all => {

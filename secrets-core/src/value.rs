@@ -160,11 +160,7 @@ impl Serialize for Exposed<'_> {
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Number(value) => {
                 let digits = value.expose_text().unwrap_or_default();
-                match (
-                    digits.parse::<i64>(),
-                    digits.parse::<u64>(),
-                    digits.parse::<f64>(),
-                ) {
+                match (digits.parse::<i64>(), digits.parse::<u64>(), digits.parse::<f64>()) {
                     (Ok(number), _, _) => serializer.serialize_i64(number),
                     (_, Ok(number), _) => serializer.serialize_u64(number),
                     (_, _, Ok(number)) => serializer.serialize_f64(number),
@@ -199,10 +195,7 @@ mod tests {
         assert_eq!(bytes("1.5"), b"1.5");
         assert_eq!(bytes("true"), b"true");
         assert_eq!(bytes("null"), b"");
-        assert_eq!(
-            bytes(r#"{"b": [1, "x", null], "a": {}}"#),
-            br#"{"a":{},"b":[1,"x",null]}"#
-        );
+        assert_eq!(bytes(r#"{"b": [1, "x", null], "a": {}}"#), br#"{"a":{},"b":[1,"x",null]}"#);
     }
 
     #[test]

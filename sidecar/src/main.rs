@@ -1,1 +1,51 @@
-fn main() {}
+//! The `keywheel` program: takes secrets from where they live, delivers them, keeps them fresh.
+
+mod admin;
+mod cli;
+mod commands;
+mod exit;
+mod logging;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+
+/// Freed memory is wiped, also that of libraries which copy a value on its way.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    if let Err(failure) = logging::init(cli.log_format) {
+        return failure.report();
+    }
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    if let Command::Completions { shell } = command {
+        return commands::completions(shell);
+    }
+    // One thread waits for everything; a few more exist for the moments in which files are written.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(commands::dispatch(command));
+    // A file operation that hangs (a dead network mount, say) does not keep the program.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}

@@ -1,9 +1,191 @@
 //! The configuration file, `keywheel.yaml`: read once, checked whole, every mistake reported with its place.
+//!
+//! The file becomes a tree that knows its places ([`node`]), the tree is read key by key ([`Section`]), and what comes out is typed and
+//! valid: a [`Config`] that exists can be run.
 
+mod delivery;
 mod duration;
 mod node;
+mod provider;
 mod section;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use self::delivery::{DeliveryConfig, FileConfig, NotifierConfig, SecretConfig};
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::node::Place;
+use self::node::{Content, Node};
+pub use self::provider::{ProviderConfig, add_from_environment};
 pub use self::section::{Item, Mistake, Mistakes, Section, Setting};
+use crate::environment::Environment;
+use crate::registry::Registry;
+
+/// A whole configuration, valid in itself.
+#[derive(Debug)]
+pub struct Config {
+    /// The providers that the deliveries use or the file configures, by name.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// What is delivered where; a configuration for `keywheel get` needs none.
+    pub deliveries: Vec<DeliveryConfig>,
+    /// Where the admin endpoint listens; nowhere when it is left out.
+    pub admin: Option<Listen>,
+}
+
+/// Where the admin endpoint listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Listen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug)]
+pub struct ConfigError {
+    file: PathBuf,
+    mistakes: Vec<Mistake>,
+}
+
+impl ConfigError {
+    /// Returns the mistakes, in the order of the file.
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> =
+            self.mistakes.iter().map(|mistake| format!("{}:{mistake}", self.file.display())).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks the file at `path`, and the template files that it names (relative ones beside it).
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn load(path: &Path, registry: &Registry, environment: &Environment) -> Result<Self, ConfigError> {
+        match read_text(path) {
+            Ok(text) => Self::parse(path, &text, registry, environment),
+            Err(message) => Err(ConfigError {
+                file: path.into(),
+                mistakes: vec![mistake(Place { line: 1, column: 1 }, message)],
+            }),
+        }
+    }
+
+    /// Checks the text of a configuration file that is, or would be, at `path`.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        registry: &Registry,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let failed = |mistakes| ConfigError { file: path.into(), mistakes };
+        let mut root: Node =
+            serde_saphyr::from_str(text).map_err(|error| failed(vec![syntax_mistake(&error)]))?;
+        if matches!(root.content, Content::Null) {
+            return Err(failed(vec![mistake(root.place, "the configuration is empty")]));
+        }
+        let mistakes = Mistakes::default();
+        for (place, name) in root.expand(environment) {
+            mistakes.push(
+                place,
+                String::new(),
+                format!("the variable {name:?} is not set (write $${{ for a plain ${{)"),
+            );
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let config = read_root(&Item::new(&root, String::new(), &mistakes), folder, registry, environment);
+        let mistakes = mistakes.into_sorted();
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(failed(mistakes)),
+        }
+    }
+}
+
+fn read_root(
+    item: &Item<'_>,
+    folder: &Path,
+    registry: &Registry,
+    environment: &Environment,
+) -> Option<Config> {
+    let mut root = item.section()?;
+    let mut providers =
+        root.section("providers").map(|names| provider::read(names, registry)).unwrap_or_default();
+    let admin = root.section("admin").and_then(|mut admin| {
+        let listen = admin.required("listen");
+        admin.finish();
+        listen
+    });
+    let mut known: BTreeSet<String> = providers.keys().cloned().collect();
+    known.extend(registry.names().into_iter().map(str::to_owned));
+    let deliveries =
+        root.item("deliveries").map(|list| delivery::read(&list, folder, &known)).unwrap_or_default();
+    let references =
+        deliveries.iter().flat_map(|delivery| delivery.secrets.values()).map(|secret| &secret.reference);
+    for reference in references.filter(|reference| known.contains(reference.provider())) {
+        if let Err(error) = provider::add_from_environment(&mut providers, reference, registry, environment) {
+            root.mistake(error.reason());
+        }
+    }
+    root.not_yet("state_directory");
+    root.not_yet("rotations");
+    root.finish();
+    Some(Config { providers, deliveries, admin })
+}
+
+impl Setting for Listen {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        let text = String::parse(value)?;
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse()
+            .map(Self::Tcp)
+            .map_err(|_| "must be ADDRESS:PORT, such as 127.0.0.1:9464, or unix:/PATH".into())
+    }
+}
+
+/// The largest configuration or template file, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err("cannot be read: it is not a regular file of at most 4 MiB".into());
+    }
+    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        format!("is not UTF-8 text (line {line})")
+    })
+}
+
+fn mistake(place: Place, message: impl Into<String>) -> Mistake {
+    Mistake { place, setting: String::new(), message: message.into() }
+}
+
+fn syntax_mistake(error: &serde_saphyr::Error) -> Mistake {
+    let place = error.location().map(Place::from).unwrap_or_default();
+    let text = error.without_snippet().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let message = line.split_once(": ").map_or(line, |(_, rest)| rest);
+    mistake(place, format!("not valid YAML: {message}"))
+}

@@ -62,14 +62,10 @@ impl Node {
                 }
                 Err(name) => vec![(self.place, name)],
             },
-            Content::List(items) => items
-                .iter_mut()
-                .flat_map(|item| item.expand(environment))
-                .collect(),
-            Content::Map(entries) => entries
-                .iter_mut()
-                .flat_map(|(_, _, node)| node.expand(environment))
-                .collect(),
+            Content::List(items) => items.iter_mut().flat_map(|item| item.expand(environment)).collect(),
+            Content::Map(entries) => {
+                entries.iter_mut().flat_map(|(_, _, node)| node.expand(environment)).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -99,24 +95,15 @@ fn expand(text: &str, environment: &Environment) -> Result<String, String> {
 
 impl From<serde_saphyr::Location> for Place {
     fn from(location: serde_saphyr::Location) -> Self {
-        #[allow(
-            clippy::useless_conversion,
-            reason = "the crate's integers depend on its features"
-        )]
-        Self {
-            line: location.line().into(),
-            column: location.column().into(),
-        }
+        #[allow(clippy::useless_conversion, reason = "the crate's integers depend on its features")]
+        Self { line: location.line().into(), column: location.column().into() }
     }
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self {
-            content: spanned.value,
-            place: spanned.referenced.into(),
-        })
+        Ok(Self { content: spanned.value, place: spanned.referenced.into() })
     }
 }
 

@@ -21,11 +21,7 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let setting = if self.setting.is_empty() {
-            "the file"
-        } else {
-            &self.setting
-        };
+        let setting = if self.setting.is_empty() { "the file" } else { &self.setting };
         write!(f, "{}: {setting}: {}", self.place, self.message)
     }
 }
@@ -36,11 +32,7 @@ pub struct Mistakes(RefCell<Vec<Mistake>>);
 
 impl Mistakes {
     pub(super) fn push(&self, place: Place, setting: String, message: impl Into<String>) {
-        self.0.borrow_mut().push(Mistake {
-            place,
-            setting,
-            message: message.into(),
-        });
+        self.0.borrow_mut().push(Mistake { place, setting, message: message.into() });
     }
 
     /// Returns the mistakes in the order of the file.
@@ -70,11 +62,7 @@ pub struct Item<'a> {
 
 impl<'a> Item<'a> {
     pub(super) fn new(node: &'a Node, setting: String, mistakes: &'a Mistakes) -> Self {
-        Self {
-            node,
-            setting,
-            mistakes,
-        }
+        Self { node, setting, mistakes }
     }
 
     /// Returns the text of a scalar: of a text as it is, of a number or truth value as written.
@@ -109,6 +97,11 @@ impl<'a> Item<'a> {
         self.mistakes.push(self.node.place, self.setting.clone(), message);
     }
 
+    /// Returns the dotted path of the setting, such as `deliveries[0].files[1]`.
+    pub fn name(&self) -> &str {
+        &self.setting
+    }
+
     /// Tells whether it is a mapping.
     pub fn is_section(&self) -> bool {
         matches!(self.node.content, Content::Map(_))
@@ -117,11 +110,7 @@ impl<'a> Item<'a> {
     /// Returns it as a mapping, or notes the mistake.
     pub fn section(&self) -> Option<Section<'a>> {
         match &self.node.content {
-            Content::Map(entries) => Some(Section {
-                item: self.clone(),
-                entries,
-                known: Vec::new(),
-            }),
+            Content::Map(entries) => Some(Section { item: self.clone(), entries, known: Vec::new() }),
             _ => {
                 self.mistake(format!("must be a mapping, and is {}", self.describe()));
                 None
@@ -187,12 +176,16 @@ impl<'a> Section<'a> {
         self.item(key).map(|item| item.list()).unwrap_or_default()
     }
 
+    /// Notes a key that the format has and this version does not do: better refused than ignored.
+    pub fn not_yet(&mut self, key: &'static str) {
+        if let Some(item) = self.item(key) {
+            item.mistake("this version of Keywheel cannot do this yet; leave it out");
+        }
+    }
+
     /// Returns all entries, for a mapping whose keys are names that the user chose.
     pub fn named(self) -> Vec<(&'a str, Item<'a>)> {
-        self.entries
-            .iter()
-            .map(|(name, _, node)| (name.as_str(), self.child(name, node)))
-            .collect()
+        self.entries.iter().map(|(name, _, node)| (name.as_str(), self.child(name, node))).collect()
     }
 
     /// Notes a mistake in the mapping as a whole.
@@ -202,10 +195,8 @@ impl<'a> Section<'a> {
 
     /// Notes each key that was not asked for, with the nearest known one.
     pub fn finish(self) {
-        for (name, place, _) in self
-            .entries
-            .iter()
-            .filter(|(name, _, _)| !self.known.contains(&name.as_str()))
+        for (name, place, _) in
+            self.entries.iter().filter(|(name, _, _)| !self.known.contains(&name.as_str()))
         {
             let hint = match nearest(name, &self.known) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -221,11 +212,7 @@ impl<'a> Section<'a> {
 
     fn child(&self, key: &str, node: &'a Node) -> Item<'a> {
         let parent = &self.item.setting;
-        let setting = if parent.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{parent}.{key}")
-        };
+        let setting = if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") };
         Item::new(node, setting, self.item.mistakes)
     }
 }
@@ -288,17 +275,13 @@ impl Setting for u32 {
 impl Setting for f64 {
     fn parse(value: &Item<'_>) -> Result<Self, String> {
         let number = value.scalar().and_then(|text| text.parse::<f64>().ok());
-        number
-            .filter(|number| number.is_finite())
-            .ok_or_else(|| "must be a number".into())
+        number.filter(|number| number.is_finite()).ok_or_else(|| "must be a number".into())
     }
 }
 
 impl Setting for Duration {
     fn parse(value: &Item<'_>) -> Result<Self, String> {
-        let text = value
-            .scalar()
-            .ok_or("must be a duration such as 90s, 5m or 1h30m")?;
+        let text = value.scalar().ok_or("must be a duration such as 90s, 5m or 1h30m")?;
         parse_duration(&text).map_err(|error| error.to_string())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -19,22 +20,26 @@ pub struct BudgetLimits {
 impl Default for BudgetLimits {
     /// 50 requests a second and 1,000 at once: a thousand secrets are there at the start without waiting, and nothing can run hot.
     fn default() -> Self {
-        Self {
-            requests_per_second: 50.0,
-            burst: 1000,
-        }
+        Self { requests_per_second: 50.0, burst: 1000 }
     }
 }
 
 /// A token bucket: at most `burst + requests_per_second * t` requests in any span of `t` seconds.
 ///
-/// Waiters are served in the order in which they came, since each takes its token (which may lie in the future) at once.
+/// At most [`IN_FLIGHT`](Self::IN_FLIGHT) requests are under way at once, so that a thousand secrets do not open a thousand connections.
+/// Waiters are served in the order in which they came.
 #[derive(Debug)]
 pub struct Budget {
     limits: BudgetLimits,
     clock: Clock,
     bucket: Mutex<Bucket>,
+    in_flight: Semaphore,
 }
+
+/// The right to have one request under way; given back when it is dropped.
+#[derive(Debug)]
+#[must_use = "the request counts as done when this is dropped"]
+pub struct Permit<'a>(#[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'a>>);
 
 #[derive(Debug)]
 struct Bucket {
@@ -43,35 +48,31 @@ struct Bucket {
 }
 
 impl Budget {
+    /// The most requests under way at once.
+    pub const IN_FLIGHT: usize = 8;
+
     /// Makes a full bucket.
     pub fn new(limits: BudgetLimits, clock: Clock) -> Self {
-        let bucket = Bucket {
-            tokens: f64::from(limits.burst),
-            at: clock.instant(),
-        };
-        Self {
-            limits,
-            clock,
-            bucket: Mutex::new(bucket),
-        }
+        let bucket = Bucket { tokens: f64::from(limits.burst), at: clock.instant() };
+        Self { limits, clock, bucket: Mutex::new(bucket), in_flight: Semaphore::new(Self::IN_FLIGHT) }
     }
 
     /// Waits until one more request may be sent.
     ///
     /// # Cancel safety
     /// A dropped call has used its token up: the budget is kept, never exceeded.
-    pub async fn acquire(&self) {
+    pub async fn acquire(&self) -> Permit<'_> {
+        // The semaphore is never closed.
+        let permit = self.in_flight.acquire().await.ok();
         let wait = self.take();
         if !wait.is_zero() {
             self.clock.sleep_until(self.clock.instant() + wait).await;
         }
+        Permit(permit)
     }
 
     fn take(&self) -> Duration {
-        let mut bucket = self
-            .bucket
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut bucket = self.bucket.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let now = self.clock.instant();
         let rate = self.limits.requests_per_second;
         let refilled = bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate;
@@ -89,22 +90,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_free_and_the_rest_comes_at_the_rate() {
-        let budget = Budget::new(
-            BudgetLimits {
-                requests_per_second: 10.0,
-                burst: 5,
-            },
-            Clock::system(),
-        );
+        let budget = Budget::new(BudgetLimits { requests_per_second: 10.0, burst: 5 }, Clock::system());
         let start = Instant::now();
         for _ in 0..25 {
-            budget.acquire().await;
+            drop(budget.acquire().await);
         }
         let taken = start.elapsed();
-        assert!(
-            taken >= Duration::from_millis(2000) && taken < Duration::from_millis(2100),
-            "{taken:?}"
-        );
+        assert!(taken >= Duration::from_millis(2000) && taken < Duration::from_millis(2100), "{taken:?}");
     }
 
     proptest! {
@@ -119,7 +111,7 @@ mod tests {
                 let mut sent = Vec::new();
                 for pause in pauses {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
-                    budget.acquire().await;
+                    drop(budget.acquire().await);
                     sent.push(Instant::now());
                 }
                 sent

@@ -4,6 +4,6 @@ mod budget;
 mod retry;
 mod timeout;
 
-pub use self::budget::{Budget, BudgetLimits};
+pub use self::budget::{Budget, BudgetLimits, Permit};
 pub use self::retry::{Retry, RetryPolicy};
 pub use self::timeout::Timeout;

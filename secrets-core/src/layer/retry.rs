@@ -26,11 +26,7 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// Three retries within a few seconds: enough for a cut connection or a change of leader.
     fn default() -> Self {
-        Self {
-            retries: 3,
-            first: Duration::from_millis(250),
-            longest: Duration::from_secs(2),
-        }
+        Self { retries: 3, first: Duration::from_millis(250), longest: Duration::from_secs(2) }
     }
 }
 
@@ -49,10 +45,7 @@ impl<P: Provider> Retry<P> {
     }
 
     fn is_worth_it(&self, error: &Error) -> bool {
-        error.is_temporary()
-            && error
-                .retry_after()
-                .is_none_or(|after| after <= self.policy.longest)
+        error.is_temporary() && error.retry_after().is_none_or(|after| after <= self.policy.longest)
     }
 }
 

@@ -46,8 +46,7 @@ impl<P: Provider> Provider for Timeout<P> {
     }
 
     async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
-        self.bounded(reference, self.inner.read_if_changed(reference, known))
-            .await
+        self.bounded(reference, self.inner.read_if_changed(reference, known)).await
     }
 
     fn changes(&self, reference: &SecretRef) -> Option<watch::Receiver<()>> {
@@ -65,10 +64,6 @@ impl<P: Provider> Provider for Timeout<P> {
 
 async fn bounded_close(limit: Duration, close: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::time::timeout(limit, close).await.unwrap_or_else(|_| {
-        Err(Error::new(
-            ErrorKind::Timeout,
-            "close",
-            format!("no answer within {limit:?}"),
-        ))
+        Err(Error::new(ErrorKind::Timeout, "close", format!("no answer within {limit:?}")))
     })
 }

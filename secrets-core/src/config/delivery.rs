@@ -1,0 +1,331 @@
+//! The entries under `deliveries:`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use super::read_text;
+use super::section::{Item, Section, Setting};
+use crate::payload::{FilePath, Mode, Owner};
+use crate::reference::SecretRef;
+
+/// One directory, and what is delivered into it.
+#[derive(Debug)]
+pub struct DeliveryConfig {
+    /// Its name, for messages and metrics.
+    pub name: String,
+    /// The directory, absolute.
+    pub directory: PathBuf,
+    /// Whether the directory may be on a disk.
+    pub allow_disk: bool,
+    /// Who owns the files.
+    pub owner: Owner,
+    /// The secrets by the name that templates and the default layout use.
+    pub secrets: BTreeMap<String, SecretConfig>,
+    /// The files; `None` is one file per field.
+    pub files: Option<Vec<FileConfig>>,
+    /// Whom to tell after a change, in this order.
+    pub on_change: Vec<NotifierConfig>,
+    /// How long a generation stays after it was replaced, for readers that still hold it.
+    pub overlap: Duration,
+}
+
+/// One secret of a delivery.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SecretConfig {
+    /// What it refers to.
+    pub reference: SecretRef,
+    /// How often it is asked whether it changed.
+    pub refresh: Duration,
+    /// For how long the last good value serves while its source does not answer; for ever when it is not given.
+    pub max_stale: Option<Duration>,
+}
+
+/// One file of a delivery.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileConfig {
+    /// Where, below the directory.
+    pub path: FilePath,
+    /// What messages call the template: its file, or its setting.
+    pub template_name: String,
+    /// The text of the template.
+    pub template: String,
+    /// The file's permissions.
+    pub mode: Mode,
+}
+
+/// One way to tell the application.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum NotifierConfig {
+    /// Sends a signal to every process of that name.
+    SignalProcess {
+        /// The process's name, as `ps -o comm` shows it, or its program's file name.
+        process: String,
+        /// The signal's name.
+        signal: String,
+    },
+    /// Sends a signal to the process whose number is in a file.
+    SignalPidFile {
+        /// The file.
+        pid_file: PathBuf,
+        /// The signal's name.
+        signal: String,
+    },
+    /// Runs a program.
+    Exec {
+        /// The program and its arguments; no shell.
+        command: Vec<String>,
+        /// How long it may run.
+        timeout: Duration,
+    },
+}
+
+impl SecretConfig {
+    /// How often a secret is asked for when nothing is said.
+    pub const DEFAULT_REFRESH: Duration = Duration::from_secs(30);
+    /// The shortest interval that may be asked for.
+    pub const MIN_REFRESH: Duration = Duration::from_millis(100);
+}
+
+impl DeliveryConfig {
+    /// How long a replaced generation stays when nothing is said.
+    pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(10);
+}
+
+pub(super) fn read(list: &Item<'_>, folder: &Path, providers: &BTreeSet<String>) -> Vec<DeliveryConfig> {
+    let items = list.list();
+    let mut deliveries: Vec<DeliveryConfig> = Vec::new();
+    for item in &items {
+        let Some(delivery) = item.section().and_then(|section| read_one(section, folder, providers)) else {
+            continue;
+        };
+        for other in &deliveries {
+            if other.name == delivery.name {
+                item.mistake(format!("two deliveries have the name `{}`", delivery.name));
+            }
+            if delivery.directory.starts_with(&other.directory)
+                || other.directory.starts_with(&delivery.directory)
+            {
+                item.mistake(format!("its directory is, holds or lies in that of `{}`", other.name));
+            }
+        }
+        deliveries.push(delivery);
+    }
+    deliveries
+}
+
+fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String>) -> Option<DeliveryConfig> {
+    let name: Option<Name> = section.required("name");
+    let directory = section.required::<PathBuf>("directory").filter(|path| {
+        let plain = path.is_absolute()
+            && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+            && path.components().count() > 1;
+        if !plain {
+            section.mistake("`directory` must be absolute, below `/`, and without `..`");
+        }
+        plain
+    });
+    let allow_disk = section.optional("allow_disk").unwrap_or(false);
+    let owner = section.section("owner").map(read_owner).unwrap_or_default();
+    let secrets = match section.section("secrets") {
+        Some(secrets) => read_secrets(secrets, providers),
+        None => {
+            section.mistake("needs `secrets`");
+            BTreeMap::new()
+        }
+    };
+    let files = section.item("files").map(|files| read_files(&files, folder));
+    let on_change = section.list("on_change").iter().filter_map(read_notifier).collect();
+    let overlap = section.optional("overlap").unwrap_or(DeliveryConfig::DEFAULT_OVERLAP);
+    for key in ["validate", "verify", "window", "splay"] {
+        section.not_yet(key);
+    }
+    section.finish();
+    Some(DeliveryConfig {
+        name: name?.0,
+        directory: directory?,
+        allow_disk,
+        owner,
+        secrets,
+        files,
+        on_change,
+        overlap,
+    })
+}
+
+fn read_owner(mut section: Section<'_>) -> Owner {
+    let owner = Owner { uid: section.optional("uid"), gid: section.optional("gid") };
+    section.finish();
+    owner
+}
+
+fn read_secrets(section: Section<'_>, providers: &BTreeSet<String>) -> BTreeMap<String, SecretConfig> {
+    let mut secrets = BTreeMap::new();
+    for (name, item) in section.named() {
+        if !is_secret_name(name) {
+            item.mistake("a secret's name has letters, digits, `_` and `-`, and begins with a letter or `_`");
+        }
+        let secret = if item.is_section() {
+            item.section().and_then(read_secret)
+        } else {
+            item.parse().map(secret_of)
+        };
+        let Some(secret) = secret else { continue };
+        if !providers.contains(secret.reference.provider()) {
+            let known: Vec<&str> = providers.iter().map(String::as_str).collect();
+            let unknown = secret.reference.provider();
+            item.mistake(format!("there is no provider `{unknown}`; known: {}", known.join(", ")));
+        }
+        secrets.insert(name.into(), secret);
+    }
+    secrets
+}
+
+fn read_secret(mut section: Section<'_>) -> Option<SecretConfig> {
+    let reference: Option<SecretRef> = section.required("ref");
+    let refresh = section.optional::<Duration>("refresh").unwrap_or(SecretConfig::DEFAULT_REFRESH);
+    if refresh < SecretConfig::MIN_REFRESH {
+        section.mistake("`refresh` must be at least 100ms");
+    }
+    let max_stale = section.optional("max_stale");
+    section.finish();
+    Some(SecretConfig { refresh, max_stale, ..secret_of(reference?) })
+}
+
+fn secret_of(reference: SecretRef) -> SecretConfig {
+    SecretConfig { reference, refresh: SecretConfig::DEFAULT_REFRESH, max_stale: None }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.len() <= 100
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+fn read_files(list: &Item<'_>, folder: &Path) -> Vec<FileConfig> {
+    let mut files: Vec<FileConfig> = Vec::new();
+    for item in list.list() {
+        let Some(file) = item.section().and_then(|section| read_file(section, &item, folder)) else {
+            continue;
+        };
+        for other in &files {
+            let (a, b) = (Path::new(file.path.as_str()), Path::new(other.path.as_str()));
+            if a == b {
+                item.mistake(format!("two files have the path {:?}", file.path.as_str()));
+            } else if a.starts_with(b) || b.starts_with(a) {
+                item.mistake(format!("{a:?} and {b:?} cannot both be files: one is the other's folder"));
+            }
+        }
+        files.push(file);
+    }
+    files
+}
+
+fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option<FileConfig> {
+    let path: Option<FilePath> = section.required("path");
+    let mode = section.optional("mode").unwrap_or_default();
+    let value = section.item("value");
+    let template_file: Option<PathBuf> = section.optional("template_file");
+    let template = match (value, template_file) {
+        (Some(value), None) => match value.scalar() {
+            Some(text) => Some((format!("{}.value", item.name()), text)),
+            None => {
+                value.mistake(format!("must be a template text, and is {}", value.describe()));
+                None
+            }
+        },
+        (None, Some(file)) => {
+            let file = folder.join(file);
+            let text = read_text(&file)
+                .map_err(|error| section.mistake(format!("the template file {} {error}", file.display())));
+            text.ok().map(|text| (file.display().to_string(), text))
+        }
+        _ => {
+            section.mistake("needs either `value` or `template_file`");
+            None
+        }
+    };
+    section.finish();
+    let (template_name, template) = template?;
+    Some(FileConfig { path: path?, template_name, template, mode })
+}
+
+fn read_notifier(item: &Item<'_>) -> Option<NotifierConfig> {
+    let mut section = item.section()?;
+    let signal = section.section("signal");
+    let exec = section.section("exec");
+    for key in ["http", "restart", "rollout"] {
+        section.not_yet(key);
+    }
+    let notifier = match (signal, exec) {
+        (Some(signal), None) => read_signal(signal),
+        (None, Some(exec)) => read_exec(exec),
+        _ => {
+            section.mistake("needs one of `signal` and `exec`");
+            None
+        }
+    };
+    section.finish();
+    notifier
+}
+
+fn read_signal(mut section: Section<'_>) -> Option<NotifierConfig> {
+    let process: Option<String> = section.optional("process");
+    let pid_file: Option<PathBuf> = section.optional("pid_file");
+    let signal: Option<String> = section.required("signal");
+    let notifier = match (process, pid_file, signal) {
+        (Some(process), None, Some(signal)) => Some(NotifierConfig::SignalProcess { process, signal }),
+        (None, Some(pid_file), Some(signal)) => Some(NotifierConfig::SignalPidFile { pid_file, signal }),
+        (_, _, None) => None,
+        _ => {
+            section.mistake("needs either `process` or `pid_file`");
+            None
+        }
+    };
+    section.finish();
+    notifier
+}
+
+fn read_exec(mut section: Section<'_>) -> Option<NotifierConfig> {
+    const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+    let command: Option<Vec<String>> = section.required("command");
+    if command.as_ref().is_some_and(Vec::is_empty) {
+        section.mistake("`command` needs a program");
+    }
+    let timeout = section.optional("timeout").unwrap_or(DEFAULT_TIMEOUT);
+    section.finish();
+    Some(NotifierConfig::Exec { command: command?, timeout })
+}
+
+struct Name(String);
+
+impl Setting for Name {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        let text = String::parse(value)?;
+        let plain = text.len() <= 63
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        plain
+            .then_some(Self(text))
+            .ok_or_else(|| "must have at most 63 letters, digits, `-`, `_` and `.`".into())
+    }
+}
+
+impl Setting for SecretRef {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        String::parse(value)?.parse().map_err(|error: crate::reference::ReferenceError| error.to_string())
+    }
+}
+
+impl Setting for FilePath {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        String::parse(value)?.parse().map_err(|error: crate::payload::FilePathError| error.to_string())
+    }
+}
+
+impl Setting for Mode {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        let text = value.text().ok_or_else(|| crate::payload::ModeError.to_string())?;
+        text.parse().map_err(|error: crate::payload::ModeError| error.to_string())
+    }
+}

@@ -1,0 +1,31 @@
+//! `keywheel check`: everything that can be known without asking a server.
+
+use std::io::Write;
+use std::path::Path;
+
+use keywheel_core::engine::Engine;
+
+use super::{clock, load};
+use crate::exit::Failure;
+
+pub(crate) fn check(path: &Path) -> Result<(), Failure> {
+    let config = load(path)?;
+    let engine = Engine::build(&config, &clock())?;
+    drop(engine);
+    let secrets: usize = config.deliveries.iter().map(|delivery| delivery.secrets.len()).sum();
+    let (providers, deliveries) = (config.providers.len(), config.deliveries.len());
+    let line = format!(
+        "{}: good ({}, {}, {})\n",
+        path.display(),
+        counted(providers, "provider", "providers"),
+        counted(deliveries, "delivery", "deliveries"),
+        counted(secrets, "secret", "secrets"),
+    );
+    std::io::stdout()
+        .write_all(line.as_bytes())
+        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

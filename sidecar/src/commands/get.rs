@@ -1,0 +1,135 @@
+//! `keywheel get`: one secret at a terminal, or in a script.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use keywheel_core::client::Client;
+use keywheel_core::config::{Config, add_from_environment};
+use keywheel_core::environment::Environment;
+use keywheel_core::{Secret, SecretRef, SecretValue};
+use zeroize::Zeroizing;
+
+use super::clock;
+use crate::cli::{Format, GetArgs};
+use crate::exit::Failure;
+use crate::output;
+
+pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
+    if args.format == Format::Raw && args.references.len() > 1 {
+        return Err(Failure::usage("--format raw prints one value; give one reference, or another format"));
+    }
+    let client = client(&args)?;
+    let fetched = fetch(&client, &args.references).await;
+    client.close(CLOSE_LIMIT).await;
+    let printed = print(&fetched?, args.format)?;
+    match &args.output {
+        Some(path) => output::write_file(path, &printed, args.mode),
+        None => write_stdout(&printed, args.format),
+    }
+}
+
+/// How long ending the session may take: the value is there already, and nobody wants to wait.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+fn client(args: &GetArgs) -> Result<Client, Failure> {
+    let registry = keywheel_providers::registry();
+    let environment = Environment::of_process();
+    let mut providers = match &args.config {
+        Some(path) => Config::load(path, &registry, &environment)?.providers,
+        None => BTreeMap::new(),
+    };
+    for reference in &args.references {
+        add_from_environment(&mut providers, reference, &registry, &environment)?;
+    }
+    Ok(Client::build(&providers, &clock())?)
+}
+
+type Fetched<'a> = Vec<(&'a SecretRef, Secret)>;
+
+async fn fetch<'a>(client: &Client, references: &'a [SecretRef]) -> Result<Fetched<'a>, Failure> {
+    let reads = join_all(references.iter().map(|reference| client.read(reference))).await;
+    references.iter().zip(reads).map(|(reference, read)| Ok((reference, read?))).collect()
+}
+
+fn print(fetched: &Fetched<'_>, format: Format) -> Result<SecretValue, Failure> {
+    if let (Format::Raw, [(reference, secret)]) = (format, fetched.as_slice()) {
+        return Ok(secret.value(reference.field()).map_err(|error| error.with("reference", reference))?);
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    let values = by_name(fetched)?;
+    if format == Format::Json {
+        let map: BTreeMap<_, _> = values.iter().map(|(name, value)| (name, value.expose())).collect();
+        serde_json::to_writer(&mut *text, &map).map_err(|_| not_text())?;
+        text.push(b'\n');
+        return Ok(SecretValue::copy_of(&text));
+    }
+    for (name, value) in values {
+        if format == Format::Yaml {
+            // A JSON text is a YAML flow scalar (YAML 1.2, section 1.3).
+            let name = serde_json::to_string(&name).map_err(|_| not_text())?;
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(b": ");
+            serde_json::to_writer(&mut *text, &value.expose()).map_err(|_| not_text())?;
+        } else {
+            let value = value.to_bytes().ok_or_else(not_text)?;
+            let value = value.expose_text().ok_or_else(not_text)?;
+            text.extend_from_slice(line(&variable_name(&name)?, value, format)?.as_bytes());
+        }
+        text.push(b'\n');
+    }
+    Ok(SecretValue::copy_of(&text))
+}
+
+fn line(name: &str, value: &str, format: Format) -> Result<Zeroizing<String>, Failure> {
+    let quoted = match format {
+        Format::Env => keywheel_core::render::quote_shell(value),
+        _ => Some(keywheel_core::render::quote_dotenv(value)),
+    };
+    let quoted = Zeroizing::new(quoted.ok_or_else(|| Failure::other(format!("{name} has a NUL byte, which no variable can hold")))?);
+    let export = if format == Format::Env { "export " } else { "" };
+    Ok(Zeroizing::new(format!("{export}{name}={}", *quoted)))
+}
+
+/// Names each value: by its field, or without one by every field of the secret.
+fn by_name<'a>(fetched: &'a Fetched<'_>) -> Result<BTreeMap<String, &'a keywheel_core::Value>, Failure> {
+    let mut values = BTreeMap::new();
+    for (reference, secret) in fetched {
+        let found: Vec<(String, &keywheel_core::Value)> = match reference.field() {
+            Some(field) => {
+                let value = secret.field(field).map_err(|error| error.with("reference", reference))?;
+                vec![(field.as_str().rsplit(['/', '.']).next().unwrap_or_default().to_owned(), value)]
+            }
+            None => secret.fields().iter().map(|(name, value)| (name.clone(), value)).collect(),
+        };
+        for (name, value) in found {
+            if values.insert(name.clone(), value).is_some() {
+                return Err(Failure::usage(format!("two of the references have a field {name:?}; fetch them one by one")));
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn variable_name(field: &str) -> Result<String, Failure> {
+    let name: String = field.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    match name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
+        true => Err(Failure::other(format!("the field {field:?} cannot name a variable"))),
+        false => Ok(name),
+    }
+}
+
+fn not_text() -> Failure {
+    Failure::other("a value is not UTF-8 text, which this format needs; use --format raw")
+}
+
+fn write_stdout(printed: &SecretValue, format: Format) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    let newline = format == Format::Raw && stdout.is_terminal() && !printed.expose_secret().ends_with(b"\n");
+    stdout
+        .write_all(printed.expose_secret())
+        .and_then(|()| if newline { stdout.write_all(b"\n") } else { Ok(()) })
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+}

@@ -1,0 +1,75 @@
+//! Logs to standard error: text on a terminal, JSON elsewhere.
+//!
+//! `KEYWHEEL_LOG` takes a level (`info`, `debug`, …) or `TARGET=LEVEL,…`. It reaches Keywheel's own events alone: what the libraries
+//! underneath say at their lower levels may hold what they carry, so nobody can turn it on.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
+
+use crate::cli::LogFormat;
+use crate::exit::Failure;
+
+/// Sets the program's log up.
+///
+/// # Errors
+/// `KEYWHEEL_LOG` that does not parse.
+pub(crate) fn init(format: Option<LogFormat>) -> Result<(), Failure> {
+    let wanted = std::env::var("KEYWHEEL_LOG").unwrap_or_default();
+    let filter = filter(if wanted.is_empty() { "info" } else { &wanted })?;
+    let terminal = std::io::stderr().is_terminal();
+    let layer = match format {
+        Some(LogFormat::Text) => text(terminal),
+        Some(LogFormat::Json) => json(),
+        None if terminal => text(true),
+        None => json(),
+    };
+    registry().with(layer.with_filter(filter)).init();
+    Ok(())
+}
+
+fn filter(wanted: &str) -> Result<Targets, Failure> {
+    let parsed: Targets = wanted
+        .parse()
+        .map_err(|_| Failure::usage(format!("KEYWHEEL_LOG: {wanted:?} is not a level or TARGET=LEVEL,…; try info or debug")))?;
+    let level = parsed.default_level().unwrap_or(LevelFilter::INFO);
+    let own = |target: &str| OWN.iter().any(|own| target == *own || target.starts_with(&format!("{own}::")));
+    Ok(Targets::new()
+        .with_targets(OWN.iter().map(|target| (*target, level)))
+        .with_targets(parsed.iter().filter(|(target, _)| own(target)).map(|(target, level)| (target.to_owned(), level))))
+}
+
+const OWN: [&str; 3] = ["keywheel", "keywheel_core", "keywheel_providers"];
+
+type BoxedLayer = Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>;
+
+fn text(colour: bool) -> BoxedLayer {
+    fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false).boxed()
+}
+
+fn json() -> BoxedLayer {
+    fmt::layer().json().with_writer(std::io::stderr).flatten_event(true).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn no_level_reaches_the_libraries() {
+        for wanted in ["trace", "hyper=trace,vaultrs=trace,reqwest=debug", "keywheel_core=trace,h2=trace", "info"] {
+            let filter = filter(wanted).unwrap();
+            for library in ["hyper", "vaultrs", "rustify::client", "reqwest", "rustls", "keywheelish"] {
+                assert!(!filter.would_enable(library, &Level::ERROR), "{wanted} {library}");
+            }
+            assert!(filter.would_enable("keywheel_core::keeper", &Level::INFO), "{wanted}");
+        }
+        assert!(filter("loud=very").is_err());
+    }
+}
