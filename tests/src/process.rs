@@ -1,0 +1,168 @@
+//! Runs one child process with its output in files, and ends it by its PID.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+use crate::wait;
+
+/// A running child; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    pid: Pid,
+    child: Mutex<Child>,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; its output goes to `NAME.stdout` and `NAME.stderr` in `logs`, appended to what is there.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be started.
+    pub fn start(name: &str, mut command: Command, logs: &Path) -> Self {
+        let stdout = logs.join(format!("{name}.stdout"));
+        let stderr = logs.join(format!("{name}.stderr"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(append(&stdout))
+            .stderr(append(&stderr))
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
+        Self {
+            name: name.to_owned(),
+            pid: Pid::from_child(&child),
+            child: Mutex::new(child),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Returns the process's id.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends `signal`; does nothing when the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        let mut child = self.child();
+        // Under the lock and unreaped: the PID cannot belong to anybody else.
+        if child.try_wait().expect("the child's status").is_none() {
+            kill_process(self.pid, signal).expect("a signal to our own child");
+        }
+    }
+
+    /// Returns how the process ended, or `None` while it runs.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child().try_wait().expect("the child's status")
+    }
+
+    /// Waits for the process to end by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it still runs after `bound`.
+    pub fn wait_for_end(&self, bound: Duration) -> ExitStatus {
+        wait::until(bound, &format!("the end of {}", self.name), || self.ended())
+    }
+
+    /// Ends the process with SIGKILL and waits until it is gone.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+        self.child().wait().expect("the child's end");
+    }
+
+    /// Returns what the process has written to its standard output so far.
+    pub fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
+    /// Returns what the process has written to its standard error so far.
+    pub fn stderr(&self) -> String {
+        read(&self.stderr)
+    }
+
+    /// Returns the resident memory in bytes (`VmRSS`).
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a VmRSS line");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("kilobytes")
+            * 1024
+    }
+
+    /// Returns the CPU time that all threads have used, user and system, in steps of 10 ms.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process");
+        // proc_pid_stat(5): the name in parentheses may hold anything; utime and stime are fields 14 and 15.
+        let (_, after_name) = stat.rsplit_once(')').expect("a process name");
+        let ticks: u64 = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().expect("ticks"))
+            .sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// Panics with the last lines of the log when the process has ended.
+    pub(crate) fn assert_running(&self) {
+        if let Some(status) = self.ended() {
+            panic!(
+                "{} ended with {status}; it wrote:\n{}",
+                self.name,
+                self.last_lines()
+            );
+        }
+    }
+
+    fn last_lines(&self) -> String {
+        let text = format!("{}{}", self.stdout(), self.stderr());
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn append(path: &Path) -> File {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .expect("a log file")
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).expect("a log file")).into_owned()
+}
+
+const LAST_LINES: usize = 20;

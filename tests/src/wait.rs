@@ -1,0 +1,48 @@
+//! Waits for something to become true, or to stay true, within a bound.
+
+use std::time::{Duration, Instant};
+
+/// Calls `probe` until it returns a value, and returns that.
+///
+/// # Panics
+///
+/// When `bound` has passed; the message names `what`.
+pub fn until<T>(bound: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(begun.elapsed() < bound, "waited {bound:?} in vain for: {what}");
+        pause();
+    }
+}
+
+/// Calls `holds` over and over for the whole of `span`.
+///
+/// # Panics
+///
+/// As soon as `holds` returns `false`; the message names `what` and how long it had held.
+pub fn throughout(span: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < span {
+        assert!(holds(), "held only for {:?}: {what}", begun.elapsed());
+        pause();
+    }
+}
+
+/// Reads the clock that all processes of the machine share and nobody sets (`CLOCK_MONOTONIC`).
+pub fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        now.tv_nsec.try_into().expect("nanoseconds below a second"),
+    )
+}
+
+fn pause() {
+    std::thread::sleep(POLL);
+}
+
+/// Short against every bound in the tests, long enough to leave the two cores to the programs under test.
+const POLL: Duration = Duration::from_millis(5);
