@@ -60,12 +60,7 @@ pub struct Holds {
 impl Default for Holds {
     /// What a JSON document can hold, of any size.
     fn default() -> Self {
-        Self {
-            names: true,
-            structures: true,
-            binary: false,
-            oversized: true,
-        }
+        Self { names: true, structures: true, binary: false, oversized: true }
     }
 }
 
@@ -98,15 +93,8 @@ pub async fn reads_all_fields(provider: &dyn Provider, fixture: &dyn Fixture) {
             );
         }
         if fixture.holds().structures {
-            let list = vec![
-                Value::Number("3".to_owned().into()),
-                Value::Bool(true),
-                "x".into(),
-            ];
-            fields.insert(
-                "nested".into(),
-                Value::Map([("list".into(), Value::List(list))].into()),
-            );
+            let list = vec![Value::Number("3".to_owned().into()), Value::Bool(true), "x".into()];
+            fields.insert("nested".into(), Value::Map([("list".into(), Value::List(list))].into()));
             fields.insert("port".into(), Value::Number("5432".to_owned().into()));
         }
         fields
@@ -118,10 +106,7 @@ pub async fn reads_all_fields(provider: &dyn Provider, fixture: &dyn Fixture) {
 /// Text of any script comes back whole, and so do bytes that are no text, where the source can hold them.
 pub async fn reads_unicode_and_any_bytes(provider: &dyn Provider, fixture: &dyn Fixture) {
     fixture.put("unicode", text("zażółć 鍵 🔑 \u{202e}")).await;
-    assert_same(
-        &read(provider, fixture, "unicode").await,
-        &text("zażółć 鍵 🔑 \u{202e}"),
-    );
+    assert_same(&read(provider, fixture, "unicode").await, &text("zażółć 鍵 🔑 \u{202e}"));
     if fixture.holds().binary {
         let bytes = || {
             Fields::from([(
@@ -137,16 +122,10 @@ pub async fn reads_unicode_and_any_bytes(provider: &dyn Provider, fixture: &dyn 
 /// What is not there is [`ErrorKind::NotFound`], permanently, and the message names the reference.
 pub async fn missing_is_not_found(provider: &dyn Provider, fixture: &dyn Fixture) {
     let reference = fixture.reference("missing");
-    let error = provider
-        .read(&reference)
-        .await
-        .expect_err("there is no such secret");
+    let error = provider.read(&reference).await.expect_err("there is no such secret");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(!error.is_temporary(), "{error}");
-    assert!(
-        error.to_string().contains(reference.path()),
-        "the message names the reference: {error}"
-    );
+    assert!(error.to_string().contains(reference.path()), "the message names the reference: {error}");
 }
 
 /// Equal versions mean equal values: another value has another version, and an unchanged one keeps its own.
@@ -159,10 +138,7 @@ pub async fn version_changes_with_value(provider: &dyn Provider, fixture: &dyn F
     assert_ne!(one.version(), two.version());
     for secret in [one, two] {
         let version = secret.version().as_str();
-        assert!(
-            !version.is_empty() && !version.contains("one") && !version.contains("two"),
-            "{version}"
-        );
+        assert!(!version.is_empty() && !version.contains("one") && !version.contains("two"), "{version}");
     }
 }
 
@@ -171,13 +147,8 @@ pub async fn read_if_changed_answers_none_when_unchanged(provider: &dyn Provider
     fixture.put("unchanged", text("one")).await;
     let known = read(provider, fixture, "unchanged").await;
     for _ in 0..3 {
-        let answer = provider
-            .read_if_changed(&fixture.reference("unchanged"), known.version())
-            .await;
-        assert!(
-            answer.expect("the secret is there").is_none(),
-            "the secret did not change"
-        );
+        let answer = provider.read_if_changed(&fixture.reference("unchanged"), known.version()).await;
+        assert!(answer.expect("the secret is there").is_none(), "the secret did not change");
     }
 }
 
@@ -191,10 +162,7 @@ pub async fn read_if_changed_answers_new_value(provider: &dyn Provider, fixture:
     let new = new.expect("the secret is there").expect("the secret changed");
     assert_same(&new, &text("two"));
     let again = provider.read_if_changed(&reference, new.version()).await;
-    assert!(
-        again.expect("the secret is there").is_none(),
-        "the version of the answer is the one of a read"
-    );
+    assert!(again.expect("the secret is there").is_none(), "the version of the answer is the one of a read");
     fixture.delete("changed").await;
     let gone = provider.read_if_changed(&reference, new.version()).await;
     assert_eq!(gone.expect_err("the secret is gone").kind(), ErrorKind::NotFound);
@@ -206,16 +174,10 @@ pub async fn unknown_parameter_is_refused_by_validate(provider: &dyn Provider, f
     provider.validate(&reference).expect("a plain reference is right");
     let reference = format!(
         "{reference}{}no-such-parameter=1",
-        if reference.parameters().is_empty() {
-            '?'
-        } else {
-            '&'
-        }
+        if reference.parameters().is_empty() { '?' } else { '&' }
     );
     let reference: SecretRef = reference.parse().expect("the reference parses");
-    let error = provider
-        .validate(&reference)
-        .expect_err("nobody knows this parameter");
+    let error = provider.validate(&reference).expect_err("nobody knows this parameter");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("no-such-parameter"), "{error}");
 }
@@ -224,39 +186,21 @@ pub async fn unknown_parameter_is_refused_by_validate(provider: &dyn Provider, f
 pub async fn large_secret_is_whole_and_oversized_is_refused(provider: &dyn Provider, fixture: &dyn Fixture) {
     let letters = |count: usize| text(&"abcdefgh".repeat(count / 8));
     fixture.put("large", letters(Secret::MAX_BYTES / 2)).await;
-    assert_same(
-        &read(provider, fixture, "large").await,
-        &letters(Secret::MAX_BYTES / 2),
-    );
+    assert_same(&read(provider, fixture, "large").await, &letters(Secret::MAX_BYTES / 2));
     if fixture.holds().oversized {
         fixture.put("oversized", letters(Secret::MAX_BYTES + 8)).await;
-        let error = provider
-            .read(&fixture.reference("oversized"))
-            .await
-            .expect_err("the secret is too large");
+        let error =
+            provider.read(&fixture.reference("oversized")).await.expect_err("the secret is too large");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert!(
-            !error.to_string().contains("abcdefgh"),
-            "the message holds the value"
-        );
+        assert!(!error.to_string().contains("abcdefgh"), "the message holds the value");
     }
 }
 
 /// 10,000 fields are [`ErrorKind::Invalid`].
 pub async fn too_many_fields_are_refused(provider: &dyn Provider, fixture: &dyn Fixture) {
     if fixture.holds().names {
-        fixture
-            .put(
-                "many",
-                (0..10_000)
-                    .map(|number| (format!("f{number}"), "x".into()))
-                    .collect(),
-            )
-            .await;
-        let error = provider
-            .read(&fixture.reference("many"))
-            .await
-            .expect_err("there are too many fields");
+        fixture.put("many", (0..10_000).map(|number| (format!("f{number}"), "x".into())).collect()).await;
+        let error = provider.read(&fixture.reference("many")).await.expect_err("there are too many fields");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
 }
@@ -272,36 +216,19 @@ pub async fn errors_and_debug_hold_no_value(provider: &dyn Provider, fixture: &d
     silent("Debug of the secret", format!("{secret:?}"));
     silent("Debug of the provider", format!("{provider:?}"));
     let field = "no-such-field".parse().expect("a field");
-    error_silent(
-        "a missing field's error",
-        &secret.field(&field).expect_err("there is no such field"),
-    );
+    error_silent("a missing field's error", &secret.field(&field).expect_err("there is no such field"));
     if fixture.holds().oversized {
-        fixture
-            .put(
-                "canary",
-                text(&CANARY.repeat(Secret::MAX_BYTES / CANARY.len() + 1)),
-            )
-            .await;
-        let error = provider
-            .read(&fixture.reference("canary"))
-            .await
-            .expect_err("the secret is too large");
+        fixture.put("canary", text(&CANARY.repeat(Secret::MAX_BYTES / CANARY.len() + 1))).await;
+        let error = provider.read(&fixture.reference("canary")).await.expect_err("the secret is too large");
         error_silent("the error of an oversized secret", &error);
     }
     if fixture.spoil("spoilt", CANARY).await {
-        let error = provider
-            .read(&fixture.reference("spoilt"))
-            .await
-            .expect_err("this is no secret");
+        let error = provider.read(&fixture.reference("spoilt")).await.expect_err("this is no secret");
         error_silent("the error of a spoilt secret", &error);
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
     fixture.delete("canary").await;
-    let error = provider
-        .read(&fixture.reference("canary"))
-        .await
-        .expect_err("the secret is gone");
+    let error = provider.read(&fixture.reference("canary")).await.expect_err("the secret is gone");
     error_silent("the error of a deleted secret", &error);
 }
 
@@ -328,10 +255,7 @@ pub async fn deleted_secret_can_come_back(provider: &dyn Provider, fixture: &dyn
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     fixture.put("phoenix", text("two")).await;
     let new = provider.read_if_changed(&reference, known.version()).await;
-    assert_same(
-        &new.expect("the secret is back").expect("it changed"),
-        &text("two"),
-    );
+    assert_same(&new.expect("the secret is back").expect("it changed"), &text("two"));
 }
 
 /// A call that is dropped at any of its awaits does no harm to the next.
@@ -360,17 +284,14 @@ pub async fn hint_fires_when_the_secret_changes(provider: &dyn Provider, fixture
         fixture.put("hint", text(value)).await;
         let arrival = async {
             loop {
-                hint.changed()
-                    .await
-                    .expect("the provider is there, and so is its hint");
+                hint.changed().await.expect("the provider is there, and so is its hint");
                 // A hint may come early (a file that is being written) or without need.
                 match provider.read(&reference).await {
                     Ok(secret) if same(secret.fields(), &text(value)) => break,
                     Ok(_) => {}
-                    Err(error) => assert!(
-                        error.is_temporary() || error.kind() == ErrorKind::NotFound,
-                        "{error}"
-                    ),
+                    Err(error) => {
+                        assert!(error.is_temporary() || error.kind() == ErrorKind::NotFound, "{error}")
+                    }
                 }
             }
         };
@@ -387,20 +308,14 @@ fn text(value: &str) -> Fields {
 }
 
 async fn read(provider: &dyn Provider, fixture: &dyn Fixture, name: &str) -> Secret {
-    provider
-        .read(&fixture.reference(name))
-        .await
-        .expect("the secret is there")
+    provider.read(&fixture.reference(name)).await.expect("the secret is there")
 }
 
 fn assert_same(secret: &Secret, fields: &Fields) {
     let names = |fields: &Fields| fields.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(secret.fields()), names(fields));
     for (name, value) in fields {
-        assert!(
-            same_value(&secret.fields()[name], value),
-            "the field {name:?} is another than was put"
-        );
+        assert!(same_value(&secret.fields()[name], value), "the field {name:?} is another than was put");
     }
 }
 
@@ -434,10 +349,7 @@ mod tests {
     #[async_trait]
     impl Fixture for Memory {
         fn holds(&self) -> Holds {
-            Holds {
-                binary: true,
-                ..Holds::default()
-            }
+            Holds { binary: true, ..Holds::default() }
         }
 
         fn reference(&self, name: &str) -> SecretRef {

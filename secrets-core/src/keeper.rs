@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::reference::SecretRef;
 use crate::schedule::{self, Failure};
-use crate::secret::Secret;
+use crate::secret::{Secret, Version};
 
 /// What is known of a secret at a moment. The newest good value stays while its source fails.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,7 @@ pub struct Keeper {
     clock: Clock,
     state: watch::Sender<Kept>,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
+    told: Vec<Arc<Notify>>,
 }
 
 /// Sees what a [`Keeper`] keeps. Cheap to clone.
@@ -65,8 +66,18 @@ impl Keeper {
         let (ask, asked) = mpsc::channel(16);
         let provider = Arc::clone(client.provider(reference)?);
         let keeper =
-            Self { reference: reference.whole(), provider, refresh, clock: clock.clone(), state, asked };
+            Self { reference: reference.whole(), provider, refresh, clock: clock.clone(), state, asked, told: Vec::new() };
         Ok((keeper, KeeperHandle { state: seen, ask }))
+    }
+
+    /// Returns what is kept: the reference without its field.
+    pub fn reference(&self) -> &SecretRef {
+        &self.reference
+    }
+
+    /// Has `wake` notified of every new value.
+    pub fn tell(&mut self, wake: Arc<Notify>) {
+        self.told.push(wake);
     }
 
     /// Keeps the secret until it is dropped, which is safe at any moment.
@@ -112,6 +123,7 @@ impl Keeper {
             }
         };
         self.report(known.is_some(), failures, error.as_ref(), wait);
+        let is_new = matches!(read, Ok(Some(_)));
         let now = self.clock.now();
         let next_at = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
         self.state.send_modify(|kept| {
@@ -126,6 +138,9 @@ impl Keeper {
                 Err(_) => (kept.error, kept.failures) = (error, failures),
             }
         });
+        if is_new {
+            self.told.iter().for_each(|wake| wake.notify_one());
+        }
         wait
     }
 
@@ -165,14 +180,9 @@ impl KeeperHandle {
         self.state.borrow().clone()
     }
 
-    /// Waits until something is published that this handle (or clone) has not waited for yet; pending for ever when the keeper is gone.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped.
-    pub async fn changed(&mut self) {
-        if self.state.changed().await.is_err() {
-            std::future::pending().await
-        }
+    /// Returns the version of the newest good value.
+    pub fn version(&self) -> Option<Version> {
+        self.state.borrow().secret.as_ref().map(|secret| secret.version().clone())
     }
 
     /// Has the source asked now, and waits until it answered, `limit` has passed or the keeper is gone.
@@ -187,5 +197,95 @@ impl KeeperHandle {
         // What did not come in time comes with the next change.
         let _: Result<(), tokio::time::error::Elapsed> =
             tokio::time::timeout_at(Instant::now() + limit, asked).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::ProviderConfig;
+    use crate::environment::Environment;
+    use crate::error::ErrorKind;
+    use crate::memory::Memory;
+    use crate::registry::Kind;
+
+    const REFRESH: Duration = Duration::from_secs(10);
+
+    struct Run {
+        memory: Memory,
+        handle: KeeperHandle,
+        _task: tokio::task::JoinSet<()>,
+    }
+
+    fn run(memory: &Memory) -> Run {
+        let blueprint = memory.from_environment(&Environment::default()).unwrap();
+        let providers = BTreeMap::from([("memory".to_owned(), ProviderConfig::new(blueprint))]);
+        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+        let client = Client::build(&providers, &clock).unwrap();
+        let (keeper, handle) = Keeper::new(&client, &"memory://a".parse().unwrap(), REFRESH, &clock).unwrap();
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(keeper.run());
+        Run { memory: memory.clone(), handle, _task: task }
+    }
+
+    async fn version_after(run: &Run, wait: Duration) -> Option<String> {
+        tokio::time::sleep(wait).await;
+        run.handle.version().map(|version| version.to_string())
+    }
+
+    fn down(kind: ErrorKind) -> Error {
+        Error::new(kind, "read", "the source is down")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_seen_within_the_interval_and_a_hint_at_once() {
+        let memory = Memory::new();
+        memory.set("a", [("k", "1")]);
+        let polled = run(&memory.clone().without_hints());
+        let told = run(&memory);
+        assert_eq!(version_after(&polled, Duration::from_millis(1)).await.as_deref(), Some("1"));
+        memory.set("a", [("k", "2")]);
+        assert_eq!(version_after(&told, SETTLE * 2).await.as_deref(), Some("2"));
+        assert_eq!(version_after(&polled, Duration::ZERO).await.as_deref(), Some("1"));
+        assert_eq!(version_after(&polled, REFRESH).await.as_deref(), Some("2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_keeps_the_last_good_value_and_recovers_by_itself() {
+        let memory = Memory::new().without_hints();
+        memory.set("a", [("k", "1")]);
+        let run = run(&memory);
+        assert_eq!(version_after(&run, Duration::from_millis(1)).await.as_deref(), Some("1"));
+        run.memory.fail_until_cleared(down(ErrorKind::Unavailable));
+        assert_eq!(version_after(&run, Duration::from_secs(3600)).await.as_deref(), Some("1"));
+        let kept = run.handle.kept();
+        assert!(kept.failures > 10 && kept.error.unwrap().to_string().contains("memory://a"));
+        run.memory.clear_faults();
+        run.memory.set("a", [("k", "2")]);
+        assert_eq!(version_after(&run, schedule::LONGEST_TEMPORARY).await.as_deref(), Some("2"));
+        assert_eq!(run.handle.kept().failures, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permanent_failure_settles_at_a_slow_pace() {
+        let memory = Memory::new().without_hints();
+        memory.fail_until_cleared(down(ErrorKind::PermissionDenied));
+        let run = run(&memory);
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let failures = run.handle.kept().failures;
+        assert!((60..130).contains(&failures), "{failures} requests in an hour");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_gets_an_answer_from_the_source() {
+        let memory = Memory::new().without_hints();
+        memory.set("a", [("k", "1")]);
+        let run = run(&memory);
+        assert_eq!(version_after(&run, Duration::from_millis(1)).await.as_deref(), Some("1"));
+        memory.set("a", [("k", "2")]);
+        run.handle.refresh(Duration::from_secs(1)).await;
+        assert_eq!(run.handle.version().unwrap().as_str(), "2");
     }
 }

@@ -31,10 +31,7 @@ pub struct Memory {
 impl Memory {
     /// Makes an empty source.
     pub fn new() -> Self {
-        Self {
-            source: Arc::default(),
-            hints: true,
-        }
+        Self { source: Arc::default(), hints: true }
     }
 
     /// Makes this handle a provider that is never told of a change, so that its secrets have to be polled.
@@ -50,10 +47,7 @@ impl Memory {
         path: &str,
         fields: impl IntoIterator<Item = (N, V)>,
     ) -> Version {
-        let fields = fields
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let fields = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         self.source().put(path, Some(fields))
     }
 
@@ -105,15 +99,11 @@ impl Memory {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        self.source()
-            .read(reference.path())
-            .map_err(|error| error.with("reference", reference.whole()))
+        self.source().read(reference.path()).map_err(|error| error.with("reference", reference.whole()))
     }
 
     fn source(&self) -> MutexGuard<'_, Source> {
-        self.source
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.source.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -140,15 +130,12 @@ impl Provider for Memory {
     }
 
     async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
-        let secret = self
-            .answer(reference, |source| source.version_checks += 1)
-            .await?;
+        let secret = self.answer(reference, |source| source.version_checks += 1).await?;
         Ok((secret.version() != known).then_some(secret))
     }
 
     fn changes(&self, reference: &SecretRef) -> Option<watch::Receiver<()>> {
-        self.hints
-            .then(|| self.source().slot(reference.path()).hint.subscribe())
+        self.hints.then(|| self.source().slot(reference.path()).hint.subscribe())
     }
 }
 
@@ -209,10 +196,7 @@ impl Source {
         if let Some(error) = &self.outage {
             return Err(error.clone());
         }
-        let found = self
-            .secrets
-            .get(path)
-            .and_then(|slot| Some((slot.fields.as_ref()?, slot.version)));
+        let found = self.secrets.get(path).and_then(|slot| Some((slot.fields.as_ref()?, slot.version)));
         match found {
             Some((fields, version)) => Secret::try_new(copy_map(fields), Version::new(version)),
             None => Err(Error::new(ErrorKind::NotFound, "read", "there is no such secret")),
@@ -221,10 +205,7 @@ impl Source {
 }
 
 fn copy_map(fields: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    fields
-        .iter()
-        .map(|(name, value)| (name.clone(), copy(value)))
-        .collect()
+    fields.iter().map(|(name, value)| (name.clone(), copy(value))).collect()
 }
 
 fn copy(value: &Value) -> Value {
@@ -259,13 +240,7 @@ mod tests {
         let known = Version::new(1);
         let changed = memory.read_if_changed(&at, &known).await.unwrap().unwrap();
         assert_eq!(changed.version().as_str(), "2");
-        assert!(
-            memory
-                .read_if_changed(&at, changed.version())
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(memory.read_if_changed(&at, changed.version()).await.unwrap().is_none());
         assert_eq!((memory.reads(), memory.version_checks()), (2, 2));
     }
 
@@ -288,10 +263,7 @@ mod tests {
     #[tokio::test]
     async fn a_hint_fires_for_its_own_path_alone() {
         let memory = Memory::new();
-        let (mut a, b) = (
-            memory.changes(&reference("a")).unwrap(),
-            memory.changes(&reference("b")).unwrap(),
-        );
+        let (mut a, b) = (memory.changes(&reference("a")).unwrap(), memory.changes(&reference("b")).unwrap());
         memory.set("a", [("f", "v")]);
         a.changed().await.unwrap();
         assert!(!b.has_changed().unwrap());

@@ -20,10 +20,7 @@ pub fn program(name: &str) -> PathBuf {
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| {
-            panic!(
-                "no program {name:?} beside {}; run `cargo build --workspace`",
-                test.display()
-            )
+            panic!("no program {name:?} beside {}; run `cargo build --workspace`", test.display())
         })
 }
 
@@ -34,18 +31,10 @@ pub fn program(name: &str) -> PathBuf {
 /// When neither is there.
 pub fn bao() -> PathBuf {
     let path = std::env::var_os("KEYWHEEL_BAO").map_or_else(
-        || {
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../target/real-parts")
-                .join(BAO_IN_REAL_PARTS)
-        },
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/real-parts").join(BAO_IN_REAL_PARTS),
         PathBuf::from,
     );
-    assert!(
-        path.is_file(),
-        "no OpenBao at {}; `cargo xtask test` brings it",
-        path.display()
-    );
+    assert!(path.is_file(), "no OpenBao at {}; `cargo xtask test` brings it", path.display());
     path
 }
 

@@ -30,13 +30,7 @@ pub struct Answer {
 impl<'a> Request<'a> {
     /// Begins a request without headers and body.
     pub fn new(method: Method, url: &'a str) -> Self {
-        Self {
-            method,
-            url,
-            headers: Vec::new(),
-            body: None,
-            ca_pem: None,
-        }
+        Self { method, url, headers: Vec::new(), body: None, ca_pem: None }
     }
 
     /// Adds a header.
@@ -68,18 +62,12 @@ impl<'a> Request<'a> {
     pub fn send(self) -> Result<Answer, reqwest::Error> {
         // A thread of its own, because an asynchronous test's thread may not block on another runtime.
         std::thread::scope(|scope| {
-            scope
-                .spawn(|| RUNTIME.block_on(self.send_async()))
-                .join()
-                .expect("the request's thread")
+            scope.spawn(|| RUNTIME.block_on(self.send_async())).join().expect("the request's thread")
         })
     }
 
     async fn send_async(self) -> Result<Answer, reqwest::Error> {
-        let trusted = self
-            .ca_pem
-            .map(|pem| Certificate::from_pem(pem.as_bytes()))
-            .transpose()?;
+        let trusted = self.ca_pem.map(|pem| Certificate::from_pem(pem.as_bytes())).transpose()?;
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -95,10 +83,7 @@ impl<'a> Request<'a> {
             request = request.header("Content-Type", "application/json").body(body);
         }
         let answer = request.send().await?;
-        Ok(Answer {
-            status: answer.status().as_u16(),
-            body: answer.bytes().await?.to_vec(),
-        })
+        Ok(Answer { status: answer.status().as_u16(), body: answer.bytes().await?.to_vec() })
     }
 }
 
@@ -122,11 +107,7 @@ impl Answer {
             return Value::Null;
         }
         serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!(
-                "status {}, a body that is not JSON ({error}): {}",
-                self.status,
-                self.text()
-            )
+            panic!("status {}, a body that is not JSON ({error}): {}", self.status, self.text())
         })
     }
 
@@ -138,9 +119,5 @@ impl Answer {
 
 const BOUND: Duration = Duration::from_secs(10);
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-});
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_all().build().expect("a runtime"));

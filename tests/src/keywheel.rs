@@ -41,24 +41,14 @@ pub struct Finished {
 impl Launch {
     /// Begins `keywheel SUBCOMMAND`.
     pub fn new(subcommand: &str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("keywheel-launch-")
-            .tempdir()
-            .expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("keywheel-launch-").tempdir().expect("a temporary folder");
         let mut command = Command::new(built::program("keywheel"));
-        command
-            .env_clear()
-            .env("HOME", folder.path())
-            .current_dir(folder.path())
-            .arg(subcommand);
+        command.env_clear().env("HOME", folder.path()).current_dir(folder.path()).arg(subcommand);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        Self {
-            command,
-            folder,
-            configuration: None,
-        }
+        Self { command, folder, configuration: None }
     }
 
     /// Begins `keywheel agent --config FILE` with this configuration.
@@ -71,9 +61,7 @@ impl Launch {
     /// Passes `--config FILE` with this text in the file.
     #[must_use]
     pub fn config(mut self, configuration: &str) -> Self {
-        self.command
-            .arg("--config")
-            .arg(self.folder.path().join(CONFIG_FILE));
+        self.command.arg("--config").arg(self.folder.path().join(CONFIG_FILE));
         self.configuration = Some(configuration.to_owned());
         self
     }
@@ -109,11 +97,7 @@ impl Launch {
         }
         self.write_configuration();
         let process = Process::start("keywheel", self.command, self.folder.path());
-        Keywheel {
-            process,
-            admin,
-            folder: self.folder,
-        }
+        Keywheel { process, admin, folder: self.folder }
     }
 
     /// Runs a command to its end.
@@ -125,11 +109,7 @@ impl Launch {
         self.write_configuration();
         let process = Process::start("keywheel", self.command, self.folder.path());
         let status = process.wait_for_end(Duration::from_secs(60));
-        Finished {
-            code: status.code(),
-            stdout: process.stdout(),
-            stderr: process.stderr(),
-        }
+        Finished { code: status.code(), stdout: process.stdout(), stderr: process.stderr() }
     }
 
     fn write_configuration(&self) {
@@ -180,9 +160,7 @@ impl Keywheel {
     ///
     /// When the configuration had an `admin` section of its own.
     pub fn admin_address(&self) -> &str {
-        self.admin
-            .as_deref()
-            .expect("an admin endpoint that the test support chose")
+        self.admin.as_deref().expect("an admin endpoint that the test support chose")
     }
 
     /// Replaces the configuration file; SIGHUP makes the agent read it.

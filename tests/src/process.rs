@@ -36,13 +36,7 @@ impl Process {
             .stderr(append(&stderr))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
-        Self {
-            name: name.to_owned(),
-            pid: Pid::from_child(&child),
-            child: Mutex::new(child),
-            stdout,
-            stderr,
-        }
+        Self { name: name.to_owned(), pid: Pid::from_child(&child), child: Mutex::new(child), stdout, stderr }
     }
 
     /// Returns the process's id.
@@ -96,15 +90,8 @@ impl Process {
     /// When the process has ended.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a VmRSS line");
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .expect("kilobytes")
-            * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
     }
 
     /// Returns the CPU time that all threads have used, user and system, in steps of 10 ms.
@@ -128,11 +115,7 @@ impl Process {
     /// Panics with the last lines of the log when the process has ended.
     pub(crate) fn assert_running(&self) {
         if let Some(status) = self.ended() {
-            panic!(
-                "{} ended with {status}; it wrote:\n{}",
-                self.name,
-                self.last_lines()
-            );
+            panic!("{} ended with {status}; it wrote:\n{}", self.name, self.last_lines());
         }
     }
 
@@ -154,11 +137,7 @@ impl Drop for Process {
 }
 
 fn append(path: &Path) -> File {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .expect("a log file")
+    File::options().create(true).append(true).open(path).expect("a log file")
 }
 
 fn read(path: &Path) -> String {

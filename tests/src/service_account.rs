@@ -28,9 +28,7 @@ pub struct ServiceAccount {
 impl Issuer {
     /// Makes a new key.
     pub fn generate() -> Self {
-        Self {
-            key: KeyPair::generate_for(&PKCS_RSA_SHA256).expect("an RSA key"),
-        }
+        Self { key: KeyPair::generate_for(&PKCS_RSA_SHA256).expect("an RSA key") }
     }
 
     /// Returns the public key that verifies the tokens, PEM.
@@ -40,13 +38,8 @@ impl Issuer {
 
     /// Mints a token; `valid` counts seconds from now: `0..600` is fresh, `-600..-10` has expired.
     pub fn token(&self, account: &ServiceAccount, valid: Range<i64>) -> String {
-        let now = i64::try_from(
-            SystemTime::UNIX_EPOCH
-                .elapsed()
-                .expect("a clock after 1970")
-                .as_secs(),
-        )
-        .expect("i64");
+        let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs())
+            .expect("i64");
         self.sign(&json!({
             "iss": ISSUER,
             "aud": [account.audience],
@@ -73,11 +66,7 @@ impl Issuer {
 impl ServiceAccount {
     /// Names an account whose tokens are made for the audience `vault`.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-            audience: "vault".into(),
-        }
+        Self { namespace: namespace.into(), name: name.into(), audience: "vault".into() }
     }
 
     /// Returns the subject as Kubernetes writes it.

@@ -19,30 +19,14 @@ impl Tmpfs {
     ///
     /// Without the right to mount, the folder shares the size of `/dev/shm`: see [`Tmpfs::is_limited`].
     pub fn mount(bytes: u64) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("keywheel-tmpfs-")
-            .tempdir()
-            .expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("keywheel-tmpfs-").tempdir().expect("a temporary folder");
         let data = CString::new(format!("size={bytes},mode=0755")).expect("no NUL");
-        match rustix::mount::mount(
-            "keywheel",
-            folder.path(),
-            "tmpfs",
-            MountFlags::empty(),
-            data.as_c_str(),
-        ) {
-            Ok(()) => Self {
-                folder,
-                mounted: true,
-            },
+        match rustix::mount::mount("keywheel", folder.path(), "tmpfs", MountFlags::empty(), data.as_c_str()) {
+            Ok(()) => Self { folder, mounted: true },
             Err(rustix::io::Errno::PERM) => {
-                let folder = tempfile::Builder::new()
-                    .prefix("keywheel-")
-                    .tempdir_in("/dev/shm");
-                Self {
-                    folder: folder.expect("a folder in /dev/shm"),
-                    mounted: false,
-                }
+                let folder = tempfile::Builder::new().prefix("keywheel-").tempdir_in("/dev/shm");
+                Self { folder: folder.expect("a folder in /dev/shm"), mounted: false }
             }
             Err(error) => panic!("cannot mount a tmpfs of {bytes} bytes: {error}"),
         }

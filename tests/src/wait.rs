@@ -34,10 +34,7 @@ pub fn throughout(span: Duration, what: &str, mut holds: impl FnMut() -> bool) {
 /// Reads the clock that all processes of the machine share and nobody sets (`CLOCK_MONOTONIC`).
 pub fn monotonic() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(
-        now.tv_sec.unsigned_abs(),
-        now.tv_nsec.try_into().expect("nanoseconds below a second"),
-    )
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.try_into().expect("nanoseconds below a second"))
 }
 
 fn pause() {

@@ -70,12 +70,7 @@ fn a_service_account_token_logs_in_until_it_expires() {
     let issuer = Issuer::generate();
     let orders = ServiceAccount::new("shop", "orders");
     bao.enable_jwt("jwt", &issuer);
-    bao.jwt_role(
-        "jwt",
-        "orders",
-        &orders,
-        &json!({"token_policies": ["default"], "token_ttl": "60s"}),
-    );
+    bao.jwt_role("jwt", "orders", &orders, &json!({"token_policies": ["default"], "token_ttl": "60s"}));
 
     let login = |jwt: &str| bao.jwt_login("jwt", "orders", jwt);
     let answer = login(&issuer.token(&orders, 0..600));
@@ -84,13 +79,7 @@ fn a_service_account_token_logs_in_until_it_expires() {
     let refused = [
         issuer.token(&orders, -600..-10),
         issuer.token(&ServiceAccount::new("shop", "other"), 0..600),
-        issuer.token(
-            &ServiceAccount {
-                audience: "elsewhere".into(),
-                ..orders.clone()
-            },
-            0..600,
-        ),
+        issuer.token(&ServiceAccount { audience: "elsewhere".into(), ..orders.clone() }, 0..600),
         Issuer::generate().token(&orders, 0..600),
     ];
     for jwt in &refused {
@@ -103,10 +92,7 @@ fn a_role_and_a_secret_id_log_in() {
     let bao = OpenBao::start();
     bao.enable_approle("approle");
     let (role_id, secret_id) = bao.approle("approle", "orders", &json!({"token_ttl": "60s"}));
-    let answer = bao.write(
-        "auth/approle/login",
-        &json!({"role_id": role_id, "secret_id": secret_id}),
-    );
+    let answer = bao.write("auth/approle/login", &json!({"role_id": role_id, "secret_id": secret_id}));
     assert_eq!(answer["auth"]["lease_duration"], 60);
 }
 
@@ -118,31 +104,17 @@ fn the_audit_log_counts_what_others_ask() {
     let reader = bao.token(&json!({"policies": ["reader"], "ttl": "1h"}));
     let read = |path: &str| {
         let url = format!("{}/v1/{path}", bao.plain_address());
-        Request::new(Method::GET, &url)
-            .with_header("X-Vault-Token", &reader.token)
-            .send()
-            .unwrap()
-            .status
+        Request::new(Method::GET, &url).with_header("X-Vault-Token", &reader.token).send().unwrap().status
     };
 
     let mark = bao.mark();
-    assert_eq!(
-        [
-            read("secret/data/a"),
-            read("secret/data/a"),
-            read("secret/data/b")
-        ],
-        [200, 200, 403]
-    );
+    assert_eq!([read("secret/data/a"), read("secret/data/a"), read("secret/data/b")], [200, 200, 403]);
     bao.read("secret/data/a");
 
     let seen = bao.requests_since(mark);
     let paths: Vec<_> = seen.iter().map(|request| request.path.as_str()).collect();
     assert_eq!(paths, ["secret/data/a", "secret/data/a", "secret/data/b"]);
-    assert!(
-        seen.iter()
-            .all(|request| request.accessor.as_ref() == Some(&reader.accessor))
-    );
+    assert!(seen.iter().all(|request| request.accessor.as_ref() == Some(&reader.accessor)));
     assert_eq!(bao.count_since(mark, "secret/data/a"), 2);
 
     bao.revoke(&reader);

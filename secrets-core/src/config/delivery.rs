@@ -255,12 +255,11 @@ fn read_notifier(item: &Item<'_>) -> Option<NotifierConfig> {
     let mut section = item.section()?;
     let signal = section.section("signal");
     let exec = section.section("exec");
-    for key in ["http", "restart", "rollout"] {
-        section.not_yet(key);
-    }
+    let not_yet = ["http", "restart", "rollout"].map(|key| section.not_yet(key)).contains(&true);
     let notifier = match (signal, exec) {
         (Some(signal), None) => read_signal(signal),
         (None, Some(exec)) => read_exec(exec),
+        _ if not_yet => None,
         _ => {
             section.mistake("needs one of `signal` and `exec`");
             None

@@ -186,6 +186,7 @@ fn syntax_mistake(error: &serde_saphyr::Error) -> Mistake {
     let place = error.location().map(Place::from).unwrap_or_default();
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or_default();
-    let message = line.split_once(": ").map_or(line, |(_, rest)| rest);
-    mistake(place, format!("not valid YAML: {message}"))
+    // The library ends its sentences with the place and with advice for its callers.
+    let end = [", set DuplicateKeyPolicy", " at line "].iter().filter_map(|mark| line.find(mark)).min();
+    mistake(place, format!("not valid YAML: {}", &line[..end.unwrap_or(line.len())]))
 }

@@ -34,10 +34,7 @@ impl OpenBao {
     /// Writes a secret to a KV v2 mount; returns its version.
     pub fn kv_put(&self, mount: &str, path: &str, fields: &Value) -> u64 {
         let answer = self.write(&format!("{mount}/data/{path}"), &json!({"data": fields}));
-        answer
-            .pointer("/data/version")
-            .and_then(Value::as_u64)
-            .expect("a version")
+        answer.pointer("/data/version").and_then(Value::as_u64).expect("a version")
     }
 
     /// Deletes the newest version of a secret in a KV v2 mount; its metadata stays.
@@ -58,17 +55,9 @@ impl OpenBao {
     /// Creates a token; `body` is that of `auth/token/create` (`policies`, `ttl`, `period`, `explicit_max_ttl`, …).
     pub fn token(&self, body: &Value) -> Token {
         let answer = self.write("auth/token/create", body);
-        let text = |at: &str| {
-            answer
-                .pointer(at)
-                .and_then(Value::as_str)
-                .expect("a token's answer")
-                .to_owned()
-        };
-        Token {
-            token: text("/auth/client_token"),
-            accessor: text("/auth/accessor"),
-        }
+        let text =
+            |at: &str| answer.pointer(at).and_then(Value::as_str).expect("a token's answer").to_owned();
+        Token { token: text("/auth/client_token"), accessor: text("/auth/accessor") }
     }
 
     /// Revokes a token and all that hangs on it.
@@ -78,12 +67,7 @@ impl OpenBao {
 
     /// Sends one request with the test's own token and returns whatever is answered.
     pub fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        send(
-            self.admin_token(),
-            method,
-            &format!("{}/v1/{path}", self.plain_address()),
-            body,
-        )
+        send(self.admin_token(), method, &format!("{}/v1/{path}", self.plain_address()), body)
     }
 
     pub(super) fn admin_token(&self) -> &str {
@@ -101,17 +85,10 @@ fn send(token: &str, method: Method, url: &str, body: Option<&Value>) -> Answer 
     if let Some(body) = body {
         request = request.with_json(body);
     }
-    request
-        .send()
-        .unwrap_or_else(|error| panic!("no answer: {error:?}"))
+    request.send().unwrap_or_else(|error| panic!("no answer: {error:?}"))
 }
 
 fn success(path: &str, answer: &Answer) -> Value {
-    assert!(
-        (200..300).contains(&answer.status),
-        "{path}: status {}: {}",
-        answer.status,
-        answer.text()
-    );
+    assert!((200..300).contains(&answer.status), "{path}: status {}: {}", answer.status, answer.text());
     answer.json()
 }

@@ -35,25 +35,17 @@ impl OpenBao {
     /// `sys/health` is not audited, nor are requests that a quota refuses.
     pub fn requests_since(&self, mark: Mark) -> Vec<Seen> {
         let mut file = self.audit_file();
-        file.seek(SeekFrom::Start(mark.0))
-            .expect("a place in the audit log");
+        file.seek(SeekFrom::Start(mark.0)).expect("a place in the audit log");
         let mut text = String::new();
         file.read_to_string(&mut text).expect("the audit log");
         // The last line may still be on its way.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole
-            .lines()
-            .filter_map(seen)
-            .filter(|request| !self.is_own(request))
-            .collect()
+        whole.lines().filter_map(seen).filter(|request| !self.is_own(request)).collect()
     }
 
     /// Counts the requests since `mark` whose path begins with `prefix`.
     pub fn count_since(&self, mark: Mark, prefix: &str) -> usize {
-        self.requests_since(mark)
-            .iter()
-            .filter(|request| request.path.starts_with(prefix))
-            .count()
+        self.requests_since(mark).iter().filter(|request| request.path.starts_with(prefix)).count()
     }
 
     fn is_own(&self, request: &Seen) -> bool {

@@ -32,11 +32,7 @@ impl OpenBao {
 
     /// Logs in at `auth/MOUNT` with a service-account token, and returns whatever is answered.
     pub fn jwt_login(&self, mount: &str, role: &str, jwt: &str) -> Answer {
-        self.send(
-            Method::POST,
-            &format!("auth/{mount}/login"),
-            Some(&json!({"role": role, "jwt": jwt})),
-        )
+        self.send(Method::POST, &format!("auth/{mount}/login"), Some(&json!({"role": role, "jwt": jwt})))
     }
 
     /// Enables approle auth at `auth/MOUNT`.
@@ -48,13 +44,8 @@ impl OpenBao {
     pub fn approle(&self, mount: &str, role: &str, token: &Value) -> (String, String) {
         let path = format!("auth/{mount}/role/{role}");
         self.write(&path, token);
-        let text = |answer: Value, at: &str| {
-            answer
-                .pointer(at)
-                .and_then(Value::as_str)
-                .expect("an id")
-                .to_owned()
-        };
+        let text =
+            |answer: Value, at: &str| answer.pointer(at).and_then(Value::as_str).expect("an id").to_owned();
         let role_id = self.read(&format!("{path}/role-id")).expect("the role just made");
         let secret_id = self.write(&format!("{path}/secret-id"), &json!({}));
         (text(role_id, "/data/role_id"), text(secret_id, "/data/secret_id"))

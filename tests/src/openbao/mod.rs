@@ -62,23 +62,12 @@ impl OpenBao {
 
         let plain = plain_address(&ports);
         let shares = json!({"secret_shares": 1, "secret_threshold": 1});
-        let init = admin::send_as(
-            "",
-            http::Method::PUT,
-            &format!("{plain}/v1/sys/init"),
-            Some(&shares),
-        );
+        let init = admin::send_as("", http::Method::PUT, &format!("{plain}/v1/sys/init"), Some(&shares));
         let text = |at: &str| {
-            init.pointer(at)
-                .and_then(|value| value.as_str())
-                .expect("an answer to init")
-                .to_owned()
+            init.pointer(at).and_then(|value| value.as_str()).expect("an answer to init").to_owned()
         };
         let root_token = text("/root_token");
-        let root = Token {
-            token: root_token.clone(),
-            accessor: String::new(),
-        };
+        let root = Token { token: root_token.clone(), accessor: String::new() };
         let mut server = Self {
             folder,
             ports,
@@ -158,12 +147,7 @@ impl OpenBao {
     /// Unseals the server and waits until it serves.
     pub fn unseal(&self) {
         let url = format!("{}/v1/sys/unseal", self.plain_address());
-        admin::send_as(
-            "",
-            http::Method::PUT,
-            &url,
-            Some(&json!({"key": self.unseal_key})),
-        );
+        admin::send_as("", http::Method::PUT, &url, Some(&json!({"key": self.unseal_key})));
         wait::until(BOUND, "OpenBao to serve", || {
             self.process.assert_running();
             self.health().filter(|status| *status == SERVING)
@@ -176,14 +160,8 @@ impl OpenBao {
     }
 
     fn mount_kv(&self) {
-        self.write(
-            "sys/mounts/kv1",
-            &json!({"type": "kv", "options": {"version": "1"}}),
-        );
-        self.write(
-            "sys/mounts/secret",
-            &json!({"type": "kv", "options": {"version": "2"}}),
-        );
+        self.write("sys/mounts/kv1", &json!({"type": "kv", "options": {"version": "1"}}));
+        self.write("sys/mounts/secret", &json!({"type": "kv", "options": {"version": "2"}}));
         // A new v2 mount prepares itself and answers 400 meanwhile.
         let url = format!("{}/v1/secret/data/probe", self.plain_address());
         wait::until(BOUND, "KV v2 to be ready", || {
@@ -203,11 +181,7 @@ struct Ports {
 
 impl Ports {
     fn choose() -> Self {
-        Self {
-            tls: ports::free(),
-            plain: ports::free(),
-            clusters: [ports::free(), ports::free()],
-        }
+        Self { tls: ports::free(), plain: ports::free(), clusters: [ports::free(), ports::free()] }
     }
 }
 
@@ -220,9 +194,7 @@ fn listen(folder: &Path, options: &Options) -> (Ports, Process) {
             .expect("a configuration");
         let process = run(folder);
         let listening = wait::until(BOUND, "OpenBao to listen", || {
-            health(&ports)
-                .map(|_status| true)
-                .or_else(|| process.ended().map(|_status| false))
+            health(&ports).map(|_status| true).or_else(|| process.ended().map(|_status| false))
         });
         if listening {
             return (ports, process);
@@ -235,11 +207,7 @@ fn listen(folder: &Path, options: &Options) -> (Ports, Process) {
 
 fn configuration(folder: &Path, ports: &Ports, options: &Options) -> String {
     let folder = folder.display();
-    let Ports {
-        tls,
-        plain,
-        clusters: [cluster, unused],
-    } = ports;
+    let Ports { tls, plain, clusters: [cluster, unused] } = ports;
     let extra = &options.configuration;
     format!(
         r#"
@@ -275,16 +243,12 @@ log_level = "warn"
 
 fn run(folder: &Path) -> Process {
     let mut command = Command::new(built::bao());
-    command
-        .arg("server")
-        .arg(format!("-config={}", folder.join("server.hcl").display()));
+    command.arg("server").arg(format!("-config={}", folder.join("server.hcl").display()));
     Process::start("bao", command, folder)
 }
 
 fn health(ports: &Ports) -> Option<u16> {
-    http::get(&format!("{}/v1/sys/health", plain_address(ports)))
-        .ok()
-        .map(|answer| answer.status)
+    http::get(&format!("{}/v1/sys/health", plain_address(ports))).ok().map(|answer| answer.status)
 }
 
 fn plain_address(ports: &Ports) -> String {
@@ -295,10 +259,7 @@ fn plain_address(ports: &Ports) -> String {
 fn folder() -> TempDir {
     let mut builder = tempfile::Builder::new();
     builder.prefix("keywheel-bao-");
-    builder
-        .tempdir_in("/dev/shm")
-        .or_else(|_no_shm| builder.tempdir())
-        .expect("a temporary folder")
+    builder.tempdir_in("/dev/shm").or_else(|_no_shm| builder.tempdir()).expect("a temporary folder")
 }
 
 const BOUND: Duration = Duration::from_secs(30);

@@ -1,0 +1,59 @@
+//! Why Keywheel is built as it is: the decisions, each with its reason and its price.
+
+/// # 1. Directories are published by one rename
+///
+/// **Decision.** A delivery directory has the layout of the kubelet's `AtomicWriter`: generations are folders, `..data` links to the
+/// current one, visible names link into `..data`. A change makes a whole new folder and renames one link.
+///
+/// **Why.** Applications that read mounted Kubernetes Secrets know the layout already. A rename is the only operation on several
+/// files that a reader sees whole; files that are replaced one by one can be read as a mix of two versions, and were, by every agent
+/// that was measured.
+///
+/// **Price.** The volume holds two generations for a while. A program that opens `..data/a` and `..data/b` one after the other may still
+/// see a swap between the two; it has to resolve `..data` once.
+pub mod adr_0001_atomic_generations {}
+
+/// # 2. Every request takes from a budget, and providers do not retry
+///
+/// **Decision.** A provider gets a token bucket and takes from it before each HTTP request, not before each operation. It classifies
+/// its failures and never retries; the keeper of a secret (or, for a single read, the retry layer) decides when to try again.
+///
+/// **Why.** One operation can be several requests (login, mount lookup, metadata, read), and it is requests that hurt a server. Retries in two
+/// layers multiply. With one place that decides, "a permanent error costs at most N requests an hour" is a property that a test can hold.
+///
+/// **Price.** A provider's author has to remember the budget; the conformance suite cannot see a request that did not take from it.
+pub mod adr_0002_budget_per_request {}
+
+/// # 3. The configuration is a tree with places, not a derived struct
+///
+/// **Decision.** The YAML file is parsed into a tree whose nodes know line and column, and read key by key through
+/// [`Section`](crate::config::Section), which collects mistakes.
+///
+/// **Why.** A derived deserializer stops at the first mistake and forgets places as soon as a type is flattened or tagged. Somebody who mends
+/// a configuration wants all mistakes at once, each with its place.
+///
+/// **Price.** Reading a setting is a line of code rather than a field with an attribute.
+pub mod adr_0003_configuration_tree {}
+
+/// # 4. vaultrs says what to ask, Keywheel's transport says how
+///
+/// **Decision.** Requests to Vault and OpenBao are vaultrs's request types. They are sent by a transport of our own under them, on the same
+/// HTTP client.
+///
+/// **Why.** The transport follows no redirect (a followed one would carry the token to another host), keeps the status, `Retry-After` and the
+/// metadata of a deleted version, bounds the answer's size, takes from the budget, and parses into wiped buffers. The client that comes
+/// with the crate does none of these.
+///
+/// **Price.** A few request types that the crate lacks, or that address a path in a form that the transport has to mend, are ours.
+pub mod adr_0004_vault_transport {}
+
+/// # 5. A change of one secret asks the others of its delivery
+///
+/// **Decision.** Every secret has a timer of its own. When one has changed, the others of the same delivery are asked at once, and the new
+/// generation waits for them (at most half a second).
+///
+/// **Why.** Two secrets that were written together (a user name and a password, a certificate and its key) should become visible together. With
+/// timers alone they disagree on disk for up to an interval.
+///
+/// **Price.** A change costs one version check for each other secret of the delivery; deliveries with more than 64 secrets do without.
+pub mod adr_0005_settling {}

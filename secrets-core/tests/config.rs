@@ -1,0 +1,141 @@
+//! Configurations, good and bad: every mistake at once, each with its place.
+
+use std::path::Path;
+use std::time::Duration;
+
+use keywheel_core::config::{Config, ConfigError, Listen};
+use keywheel_core::environment::Environment;
+use keywheel_core::memory::Memory;
+use keywheel_core::registry::Registry;
+
+const GOOD: &str = r#"
+providers:
+  store: {kind: memory, budget: {requests_per_second: 20, burst: 50}, timeout: 3s}
+admin: {listen: 127.0.0.1:9464}
+deliveries:
+  - name: orders
+    directory: /run/secrets/orders
+    owner: {uid: 1000, gid: 1000}
+    secrets:
+      db: store://orders/db
+      api: {ref: "memory://api#key", refresh: 15s, max_stale: 5m}
+    files:
+      - {path: db-password, value: "{{ db.password }}", mode: "0400"}
+    on_change:
+      - signal: {process: nginx, signal: SIGHUP}
+      - exec: {command: [/bin/reload, "${WORD}"], timeout: 1m}
+    overlap: 1m30s
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let environment: Environment = [("WORD", "now"), ("EMPTY", "")].into_iter().collect();
+    Config::parse(Path::new("keywheel.yaml"), text, &Registry::default().with(Memory::new()), &environment)
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+/// Asserts that `delivery` (lines of a delivery that would be good) has exactly one mistake, at `place`, with these words.
+#[track_caller]
+fn assert_mistake(delivery: &str, place: &str, words: &str) {
+    let text = format!("deliveries:\n- name: a\n  directory: /run/a\n{delivery}");
+    let found = mistakes(&text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with(&format!("keywheel.yaml:{place}: ")) && found[0].contains(words), "{}", found[0]);
+}
+
+#[test]
+fn takes_the_shape_of_the_contract() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["memory", "store"]);
+    assert_eq!(config.providers["store"].timeout, Duration::from_secs(3));
+    assert_eq!(config.admin, Some(Listen::Tcp("127.0.0.1:9464".parse().unwrap())));
+    let delivery = &config.deliveries[0];
+    assert_eq!(delivery.secrets["api"].max_stale, Some(Duration::from_secs(300)));
+    assert_eq!(delivery.secrets["db"].refresh, Duration::from_secs(30));
+    assert_eq!(delivery.overlap, Duration::from_secs(90));
+    assert_eq!(delivery.files.as_ref().unwrap()[0].mode.to_string(), "0400");
+    assert_eq!(delivery.on_change.len(), 2);
+}
+
+#[test]
+fn reports_every_mistake_at_once_with_its_place() {
+    let text = r#"
+provders: {}
+admin: {listen: everywhere}
+deliveries:
+  - name: a
+    directory: run/a
+    secrets:
+      db: {ref: memory://x, refresh: 5 minutes}
+      other: nowhere://x
+    files:
+      - {path: /etc/passwd, value: x}
+      - {path: b, value: x, mode: 440}
+    on_chnage: []
+  - name: a
+    directory: /run/b
+    secrets: {x: "memory://../x"}
+"#;
+    let found = mistakes(text);
+    let expected = [
+        ("2:1", "unknown key `provders`; did you mean `providers`?"),
+        ("3:17", "admin.listen: must be ADDRESS:PORT"),
+        ("5:5", "`directory` must be absolute"),
+        ("8:38", "\"5 minutes\" is not a duration"),
+        ("9:14", "there is no provider `nowhere`; known: memory"),
+        ("11:16", "\"/etc/passwd\" cannot be a file below the delivery directory"),
+        ("12:35", "must be an octal text"),
+        ("13:5", "unknown key `on_chnage`; did you mean `on_change`?"),
+        ("16:18", "the path may not have the segment \"..\""),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (line, (place, words)) in found.iter().zip(expected) {
+        assert!(line.starts_with(&format!("keywheel.yaml:{place}: ")) && line.contains(words), "{line}\n  {place} {words}");
+    }
+}
+
+#[test]
+fn refuses_what_would_do_harm_or_nothing() {
+    const SECRETS: &str = "  secrets: {s: memory://x}\n";
+    let with = |more: &str| format!("{SECRETS}  {more}\n");
+    assert_mistake(&with("files: [{path: a, value: x}, {path: a, value: y}]"), "5:32", "two files have the path \"a\"");
+    assert_mistake(&with("files: [{path: a, value: x}, {path: a/b, value: y}]"), "5:32", "one is the other's folder");
+    assert_mistake(&with("files: [{path: a/../b, value: x}]"), "5:18", "a component begins with `..`");
+    assert_mistake(&with("files: [{path: ..data, value: x}]"), "5:18", "begins with `..`");
+    assert_mistake(&with("files: [{path: a}]"), "5:11", "needs either `value` or `template_file`");
+    assert_mistake(&with("files: [{path: a, template_file: /no/such.j2}]"), "5:11", "/no/such.j2 cannot be read");
+    assert_mistake(&with("on_change: [{exec: {command: []}}]"), "5:22", "`command` needs a program");
+    assert_mistake(&with("on_change: [{signal: {signal: HUP}}]"), "5:24", "needs either `process` or `pid_file`");
+    assert_mistake(&with("on_change: [{restart: {grace: 30s}}]"), "5:25", "cannot do this yet");
+    assert_mistake(&with("verify: {http: x}"), "5:11", "cannot do this yet");
+    assert_mistake(&with("owner: {uid: -1}"), "5:16", "must be a whole number");
+    assert_mistake("  secrets: {\"a b\": memory://x}\n", "4:20", "a secret's name has letters");
+    assert_mistake("  secrets: {s: {ref: memory://x, refresh: 1ms}}\n", "4:16", "at least 100ms");
+    assert_mistake("  secrets: {s: hunter2}\n", "4:16", "PROVIDER://PATH#FIELD");
+    assert_mistake("  secrets: {s: \"memory://${NOT_SET}\"}\n", "4:16", "the variable \"NOT_SET\" is not set");
+    assert_mistake("", "2:3", "needs `secrets`");
+}
+
+#[test]
+fn a_file_that_is_no_configuration_says_so() {
+    assert!(mistakes("")[0].contains("the configuration is empty"));
+    assert!(mistakes("- a\n")[0].contains("must be a mapping, and is a list"));
+    assert_eq!(mistakes("a: 1\na: 2\n"), ["keywheel.yaml:2:1: the file: not valid YAML: duplicate mapping key: a"]);
+    assert!(mistakes("a: [1\nb: 2\n")[0].contains("not valid YAML"));
+    let missing = Config::load(Path::new("/no/such"), &Registry::default(), &Environment::default()).unwrap_err();
+    assert!(missing.to_string().contains("cannot be read"), "{missing}");
+}
+
+#[test]
+fn variables_are_taken_from_the_environment_and_can_be_escaped() {
+    let text = "deliveries: [{name: \"${WORD}\", directory: /run/a, secrets: {s: memory://x}, \
+                files: [{path: a, value: \"$${HOME} ${WORD} $5\"}]}]";
+    let config = parse(text).unwrap();
+    assert_eq!(config.deliveries[0].name, "now");
+    assert_eq!(config.deliveries[0].files.as_ref().unwrap()[0].template, "${HOME} now $5");
+}
