@@ -1,1 +1,50 @@
-fn main() {}
+//! Keywheel's own commands, run as `cargo xtask COMMAND`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command for developers speaks to its terminal"
+)]
+
+mod bench;
+mod command;
+mod deps;
+mod packages;
+mod real_parts;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<_> = arguments.collect();
+    let done = match command.as_str() {
+        "test" => test::run(&rest),
+        "bench" => bench::run(&rest),
+        "deps" => deps::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [ARG…]   bring the servers that the tests need into target/real-parts, then run every test;
+                ARGs go to `cargo nextest run` (or `cargo test`), and then documentation tests are left out
+  bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
+  deps          check the arrows between the packages and the dependency tree";
+
+/// sysexits.h: the command was used incorrectly.
+const EX_USAGE: u8 = 64;
