@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod exit;
 mod logging;
+mod output;
 mod shutdown;
 
 use std::process::ExitCode;

@@ -19,7 +19,7 @@ pub struct DeliveryConfig {
     /// Whether the directory may be on a disk.
     pub allow_disk: bool,
     /// Who owns the files.
-    pub owner: Owner,
+    pub owner: Option<Owner>,
     /// The secrets by the name that templates and the default layout use.
     pub secrets: BTreeMap<String, SecretConfig>,
     /// The files; `None` is one file per field.
@@ -127,7 +127,7 @@ fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String
         plain
     });
     let allow_disk = section.optional("allow_disk").unwrap_or(false);
-    let owner = section.section("owner").map(read_owner).unwrap_or_default();
+    let owner = section.section("owner").map(read_owner);
     let secrets = match section.section("secrets") {
         Some(secrets) => read_secrets(secrets, providers),
         None => {

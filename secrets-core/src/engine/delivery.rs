@@ -1,0 +1,359 @@
+//! One delivery: waits for its secrets, renders, writes, tells.
+//!
+//! The stages fail apart, and only the failed one is tried again: a secret that cannot be read is its keeper's matter, a template that fails waits
+//! for other values, a full volume is tried again, and so is an application that could not be told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::status::Watched;
+use crate::client::named;
+use crate::clock::Clock;
+use crate::config::{DeliveryConfig, SecretConfig};
+use crate::deliver::{AtomicDir, Change, Settings, SourceInfo, Sources, Written};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keeper::KeeperHandle;
+use crate::notify::Event;
+use crate::payload::Payload;
+use crate::reference::SecretRef;
+use crate::render::{self, RenderInput};
+use crate::schedule::{self, Failure};
+use crate::secret::{Secret, Version};
+
+/// What was read of each secret that a configuration names.
+pub(super) type Reads = BTreeMap<SecretRef, Result<Arc<Secret>>>;
+
+/// One secret of a delivery: what the configuration says of it, and who keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    pub(super) config: SecretConfig,
+    pub(super) handle: KeeperHandle,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    pub(super) generation: Option<String>,
+    pub(super) delivered_at: Option<Timestamp>,
+    pub(super) error: Option<Error>,
+}
+
+/// The loop behind one delivery directory.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    config: DeliveryConfig,
+    inputs: BTreeMap<String, Input>,
+    wake: Arc<Notify>,
+    clock: Clock,
+    state: watch::Sender<State>,
+    directory: Option<AtomicDir>,
+    delivered: BTreeMap<String, Version>,
+}
+
+type Secrets = BTreeMap<String, Arc<Secret>>;
+
+/// A generation that is visible and that somebody is still to be told of.
+#[derive(Debug)]
+struct Untold {
+    event: Event,
+    /// How many of the notifiers have been told.
+    told: usize,
+    /// Whether it is the first generation in an empty directory: there may be no application yet.
+    first: bool,
+}
+
+/// What is to be done, and how often it failed in a row.
+#[derive(Debug, Default)]
+struct Work {
+    undelivered: bool,
+    untold: Option<Untold>,
+    failures: u32,
+    retry_at: Option<Instant>,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        config: DeliveryConfig,
+        inputs: BTreeMap<String, Input>,
+        wake: Arc<Notify>,
+        clock: Clock,
+    ) -> Self {
+        let (state, _) = watch::channel(State::default());
+        Self { config, inputs, wake, clock, state, directory: None, delivered: BTreeMap::new() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    pub(super) fn uses(&self, reference: &SecretRef) -> bool {
+        self.inputs.values().any(|input| input.config.reference.whole() == *reference)
+    }
+
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    pub(super) fn status(&self) -> Watched {
+        Watched {
+            name: self.config.name.clone(),
+            directory: self.config.directory.display().to_string(),
+            state: self.state.subscribe(),
+            inputs: self.inputs.iter().map(|(name, input)| (name.clone(), input.clone())).collect(),
+        }
+    }
+
+    /// Checks that the directory is, or would be made, on a volume that it may be on.
+    pub(super) fn check_volume(&self) -> Result<()> {
+        AtomicDir::check_volume(&self.settings()).map_err(|error| self.here(error))
+    }
+
+    /// Opens the directory, and cleans up what a crash left there.
+    pub(super) async fn open(&mut self) -> Result<()> {
+        let settings = self.settings();
+        let clock = self.clock.clone();
+        let opened = blocking(move || AtomicDir::open(settings, clock)).await?;
+        self.directory = Some(opened.map_err(|error| self.here(error))?);
+        Ok(())
+    }
+
+    /// Delivers until `stop` says true; what is being written or told then comes to its end first.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut work = Work { undelivered: true, ..Work::default() };
+        while !*stop.borrow() {
+            self.work(&mut work).await;
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = self.wake.notified() => work.undelivered |= self.settle().await,
+                () = at(&self.clock, work.retry_at) => {}
+                () = at(&self.clock, self.prune_at()) => self.prune().await,
+            }
+        }
+    }
+
+    /// Does what there is to do, and notes when to try what failed again.
+    async fn work(&mut self, work: &mut Work) {
+        work.retry_at = None;
+        let result = match self.attempt(work).await {
+            Ok(()) => {
+                work.failures = 0;
+                None
+            }
+            Err(error) => {
+                work.failures += 1;
+                let failure = Failure { temporary: true, count: work.failures, retry_after: None };
+                let wait = schedule::after_failure(failure, Duration::ZERO, fastrand::f64());
+                // A template that failed fails again until its secrets change, and then the loop wakes up.
+                if error.kind() != ErrorKind::Render && error.kind() != ErrorKind::MissingField {
+                    work.retry_at = Some(self.clock.instant() + wait);
+                }
+                if work.failures.is_power_of_two() {
+                    warn!(delivery = self.name(), %error, failures = work.failures, "the delivery is not in step; the last generation stays");
+                }
+                Some(error)
+            }
+        };
+        self.state.send_modify(|state| state.error = result);
+    }
+
+    async fn attempt(&mut self, work: &mut Work) -> Result<()> {
+        if work.undelivered {
+            let Some(secrets) = self.secrets() else { return Ok(()) };
+            let first = self.state.borrow().generation.is_none();
+            let (written, generation) = self.deliver(secrets).await?;
+            work.undelivered = false;
+            if written {
+                let event = self.event(generation);
+                work.untold = Some(Untold { event, told: 0, first });
+            }
+        }
+        if let Some(untold) = &mut work.untold {
+            self.tell(untold).await?;
+            work.untold = None;
+        }
+        Ok(())
+    }
+
+    /// Reads nothing: takes what was read, delivers it and tells everybody.
+    pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
+        let (written, generation) = self.deliver(secrets).await?;
+        if written {
+            let mut untold = Untold { event: self.event(generation.clone()), told: 0, first: false };
+            self.tell(&mut untold).await?;
+        }
+        Ok(generation)
+    }
+
+    /// Picks the secrets of this delivery out of what was read.
+    pub(super) fn take(&self, reads: &Reads) -> Result<Secrets> {
+        let secret = |(name, input): (&String, &Input)| match reads.get(&input.config.reference.whole()) {
+            Some(Ok(secret)) => Ok((name.clone(), Arc::clone(secret))),
+            Some(Err(error)) => Err(self.here(error.clone())),
+            None => Err(self.here(named(Error::new(ErrorKind::NotFound, "read", "was not read"), &input.config.reference))),
+        };
+        self.inputs.iter().map(secret).collect()
+    }
+
+    /// Tells what delivering `secrets` would change.
+    pub(super) fn plan(&self, secrets: Secrets) -> Result<Vec<Change>> {
+        let payload = self.render(&secrets)?;
+        AtomicDir::plan(&self.settings(), &payload).map_err(|error| self.here(error))
+    }
+
+    /// Returns the newest good values, once there is one of every secret.
+    fn secrets(&self) -> Option<Secrets> {
+        self.inputs.iter().map(|(name, input)| Some((name.clone(), input.handle.kept().secret?))).collect()
+    }
+
+    /// Tells whether a secret is at another version than the delivered one. If so, has the others asked at once, so that secrets which were
+    /// written together become visible together.
+    async fn settle(&self) -> bool {
+        let is_new = |(name, input): &(&String, &Input)| match input.handle.version() {
+            Some(version) => self.delivered.get(*name) != Some(&version),
+            None => false,
+        };
+        let (new, old): (Vec<_>, Vec<_>) = self.inputs.iter().partition(is_new);
+        if !new.is_empty() && !self.delivered.is_empty() && old.len() <= SETTLE_AT_MOST {
+            join_all(old.iter().map(|(_, input)| input.handle.refresh(SETTLE_WITHIN))).await;
+        }
+        !new.is_empty()
+    }
+
+    fn render(&self, secrets: &Secrets) -> Result<Payload> {
+        let input = |(name, secret): (&String, &Arc<Secret>)| {
+            let field = self.inputs.get(name).and_then(|input| input.config.reference.field().cloned());
+            (name.clone(), RenderInput { secret: Arc::clone(secret), field })
+        };
+        let inputs = secrets.iter().map(input).collect();
+        render::render(self.config.files.as_deref(), &inputs).map_err(|error| self.here(error))
+    }
+
+    /// Makes the files of `secrets` visible; returns whether that needed a new generation, and the generation.
+    async fn deliver(&mut self, secrets: Secrets) -> Result<(bool, String)> {
+        let payload = self.render(&secrets)?;
+        let sources = self.sources(&secrets);
+        let Some(mut directory) = self.directory.take() else {
+            return Err(self.here(Error::new(ErrorKind::Deliver, "write", "the directory is not open")));
+        };
+        let (directory, written) = blocking(move || {
+            let written = directory.write(&payload, &sources).and_then(|written| match written {
+                Written::Unchanged => Ok((false, directory.current_generation()?.unwrap_or_default())),
+                Written::Published { generation, .. } => Ok((true, generation)),
+            });
+            (directory, written)
+        })
+        .await?;
+        self.directory = Some(directory);
+        let (published, generation) = written.map_err(|error| self.here(error))?;
+        self.delivered = secrets.iter().map(|(name, secret)| (name.clone(), secret.version().clone())).collect();
+        if published {
+            info!(delivery = self.name(), generation, secrets = %versions(&self.delivered), "delivered");
+        }
+        let now = self.clock.now();
+        self.state.send_modify(|state| {
+            if state.generation.as_ref() != Some(&generation) {
+                (state.generation, state.delivered_at) = (Some(generation.clone()), Some(now));
+            }
+        });
+        Ok((published, generation))
+    }
+
+    fn sources(&self, secrets: &Secrets) -> Sources {
+        let source = |(name, input): (&String, &Input)| {
+            let secret = secrets.get(name)?;
+            let info = SourceInfo {
+                reference: input.config.reference.to_string(),
+                version: secret.version().clone(),
+                lease_deadline: secret.lease.as_ref().map(|lease| lease.deadline()),
+            };
+            Some((name.clone(), info))
+        };
+        self.inputs.iter().filter_map(source).collect()
+    }
+
+    /// Tells those that were not told yet, in order; the first that fails ends it.
+    async fn tell(&self, untold: &mut Untold) -> Result<()> {
+        for notifier in self.config.on_change.iter().skip(untold.told) {
+            match notifier.notify(&untold.event).await {
+                Ok(report) => info!(delivery = self.name(), notifier = %notifier, %report, "told"),
+                Err(error) if untold.first && error.is_temporary() => {
+                    info!(delivery = self.name(), notifier = %notifier, %error, "nobody to tell of the first generation");
+                }
+                Err(error) => return Err(self.here(error)),
+            }
+            untold.told += 1;
+        }
+        Ok(())
+    }
+
+    fn event(&self, generation: String) -> Event {
+        Event { delivery: self.config.name.clone(), directory: self.config.directory.clone(), generation }
+    }
+
+    fn prune_at(&self) -> Option<Instant> {
+        self.directory.as_ref().and_then(AtomicDir::next_prune_at)
+    }
+
+    async fn prune(&mut self) {
+        let Some(mut directory) = self.directory.take() else { return };
+        let pruned = blocking(move || {
+            let pruned = directory.prune();
+            (directory, pruned)
+        });
+        if let Ok((directory, pruned)) = pruned.await {
+            self.directory = Some(directory);
+            if let Err(error) = pruned {
+                warn!(delivery = self.name(), %error, "a replaced generation could not be removed");
+            }
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let DeliveryConfig { name, directory, allow_disk, owner, overlap, .. } = &self.config;
+        Settings {
+            name: name.clone(),
+            directory: directory.clone(),
+            owner: *owner,
+            allow_disk: *allow_disk,
+            overlap: *overlap,
+        }
+    }
+
+    fn here(&self, error: Error) -> Error {
+        error.with("delivery", self.name())
+    }
+}
+
+/// How long the other secrets of a delivery are waited for after one changed.
+const SETTLE_WITHIN: Duration = Duration::from_millis(500);
+/// How many other secrets are asked then; beyond it a change would cost more requests than it is worth.
+const SETTLE_AT_MOST: usize = 64;
+
+async fn at(clock: &Clock, instant: Option<Instant>) {
+    match instant {
+        Some(instant) => clock.sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Deliver, "write", "the file work ended by itself; this is a defect"))
+}
+
+fn versions(delivered: &BTreeMap<String, Version>) -> String {
+    const SHOWN: usize = 8;
+    let mut shown: Vec<String> = delivered.iter().take(SHOWN).map(|(name, version)| format!("{name}@{version}")).collect();
+    if delivered.len() > SHOWN {
+        shown.push(format!("and {} more", delivered.len() - SHOWN));
+    }
+    shown.join(" ")
+}

@@ -1,0 +1,127 @@
+//! How the deliveries stand, for `/status`, `/readyz` and whoever asks. Names, versions, times and errors; never a value.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::delivery::{Input, State};
+use crate::clock::Clock;
+
+/// The standing of every delivery at a moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Whether every delivery has a generation and no secret is staler than it may be.
+    pub ready: bool,
+    /// The deliveries, in the order of the configuration.
+    pub deliveries: Vec<DeliveryStatus>,
+}
+
+/// The standing of one delivery.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeliveryStatus {
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub directory: String,
+    /// The generation that readers see; none until the first was made by this process or found to be right.
+    pub generation: Option<String>,
+    /// When that generation became visible, or was found to be right.
+    pub delivered_at: Option<Timestamp>,
+    /// Why the newest values are not delivered, or the application was not told.
+    pub error: Option<String>,
+    /// Its secrets by name.
+    pub secrets: Vec<SecretStatus>,
+}
+
+/// The standing of one secret in a delivery.
+#[derive(Clone, Debug, Serialize)]
+pub struct SecretStatus {
+    /// Its name in the delivery.
+    pub name: String,
+    /// What it refers to.
+    pub reference: String,
+    /// The newest version that was read.
+    pub version: Option<String>,
+    /// When the source last confirmed that version.
+    pub confirmed_at: Option<Timestamp>,
+    /// When the source is asked next.
+    pub next_at: Option<Timestamp>,
+    /// When the value ends, where the source bound it to a lease.
+    pub lease_deadline: Option<Timestamp>,
+    /// Whether its source has not confirmed it for longer than `max_stale`.
+    pub stale: bool,
+    /// How many attempts failed in a row.
+    pub failures: u32,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+}
+
+/// Tells the standing at any moment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StatusHandle {
+    deliveries: Vec<Watched>,
+    clock: Clock,
+}
+
+/// What a [`StatusHandle`] sees of one delivery.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) directory: String,
+    pub(super) state: watch::Receiver<State>,
+    pub(super) inputs: Vec<(String, Input)>,
+}
+
+impl StatusHandle {
+    pub(super) fn new(deliveries: Vec<Watched>, clock: Clock) -> Self {
+        Self { deliveries, clock }
+    }
+
+    /// Returns the standing now.
+    pub fn status(&self) -> Status {
+        let now = self.clock.now();
+        let deliveries: Vec<DeliveryStatus> = self.deliveries.iter().map(|delivery| delivery.status(now)).collect();
+        Status { ready: deliveries.iter().all(DeliveryStatus::is_ready), deliveries }
+    }
+}
+
+impl DeliveryStatus {
+    /// Tells whether an application may rely on the files.
+    pub fn is_ready(&self) -> bool {
+        self.generation.is_some() && !self.secrets.iter().any(|secret| secret.stale)
+    }
+}
+
+impl Watched {
+    fn status(&self, now: Timestamp) -> DeliveryStatus {
+        let state = self.state.borrow();
+        DeliveryStatus {
+            name: self.name.clone(),
+            directory: self.directory.clone(),
+            generation: state.generation.clone(),
+            delivered_at: state.delivered_at,
+            error: state.error.as_ref().map(ToString::to_string),
+            secrets: self.inputs.iter().map(|(name, input)| secret_status(name, input, now)).collect(),
+        }
+    }
+}
+
+fn secret_status(name: &str, input: &Input, now: Timestamp) -> SecretStatus {
+    let kept = input.handle.kept();
+    let limit = input.config.max_stale.and_then(|limit| SignedDuration::try_from(limit).ok());
+    let stale = match (limit, kept.confirmed_at) {
+        (Some(limit), Some(confirmed_at)) => kept.error.is_some() && now.duration_since(confirmed_at) > limit,
+        _ => false,
+    };
+    SecretStatus {
+        name: name.into(),
+        reference: input.config.reference.to_string(),
+        version: kept.secret.as_ref().map(|secret| secret.version().to_string()),
+        confirmed_at: kept.confirmed_at,
+        next_at: kept.next_at,
+        lease_deadline: kept.secret.as_ref().and_then(|secret| secret.lease.as_ref()).map(|lease| lease.deadline()),
+        stale,
+        failures: kept.failures,
+        error: kept.error.as_ref().map(ToString::to_string),
+    }
+}

@@ -1,0 +1,56 @@
+//! The standing of the deliveries as Prometheus metrics (text format 0.0.4). Labels are names from the configuration, nothing else.
+
+use std::fmt::Write;
+
+use keywheel_core::engine::{SecretStatus, Status};
+
+/// Writes all metrics.
+pub(super) fn write(status: &Status) -> String {
+    let mut out = String::new();
+    family(&mut out, "keywheel_build_info", "The version that runs.");
+    line(&mut out, "keywheel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1.0);
+    family(&mut out, "keywheel_ready", "Whether the delivery has a generation and nothing in it is staler than it may be.");
+    for delivery in &status.deliveries {
+        let ready = f64::from(u8::from(delivery.is_ready()));
+        line(&mut out, "keywheel_ready", &format!("delivery=\"{}\"", delivery.name), ready);
+    }
+    for (name, help, value) in FAMILIES {
+        family(&mut out, name, help);
+        for delivery in &status.deliveries {
+            for secret in &delivery.secrets {
+                if let Some(value) = value(secret) {
+                    let labels = format!("delivery=\"{}\",secret=\"{}\"", delivery.name, secret.name);
+                    line(&mut out, name, &labels, value);
+                }
+            }
+        }
+    }
+    out
+}
+
+type Measure = fn(&SecretStatus) -> Option<f64>;
+
+const FAMILIES: [(&str, &str, Measure); 4] = [
+    ("keywheel_last_refresh_timestamp_seconds", "When the source last confirmed the value.", |secret| {
+        secret.confirmed_at.map(seconds)
+    }),
+    ("keywheel_lease_deadline_timestamp_seconds", "When the value ends.", |secret| secret.lease_deadline.map(seconds)),
+    ("keywheel_stale", "Whether the value is staler than it may be.", |secret| {
+        Some(f64::from(u8::from(secret.stale)))
+    }),
+    ("keywheel_failed_attempts", "How many reads failed in a row.", |secret| Some(f64::from(secret.failures))),
+];
+
+fn family(out: &mut String, name: &str, help: &str) {
+    // Writing to a String does not fail.
+    let _: std::fmt::Result = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+}
+
+fn line(out: &mut String, name: &str, labels: &str, value: f64) {
+    // Writing to a String does not fail.
+    let _: std::fmt::Result = writeln!(out, "{name}{{{labels}}} {value}");
+}
+
+fn seconds(at: jiff::Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}

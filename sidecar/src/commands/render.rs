@@ -1,0 +1,23 @@
+//! `keywheel render --dry-run`: what a delivery would change; names, modes and versions, never values.
+
+use std::io::Write;
+use std::path::Path;
+
+use keywheel_core::engine::Engine;
+
+use super::{clock, load};
+use crate::exit::Failure;
+
+pub(crate) async fn render(path: &Path) -> Result<(), Failure> {
+    let plans = Engine::build(&load(path)?, &clock())?.plan().await?;
+    let mut text = String::new();
+    for (delivery, changes) in plans {
+        text.push_str(&format!("{delivery}: {}\n", if changes.is_empty() { "nothing to change" } else { "would change" }));
+        for change in changes {
+            text.push_str(&format!("  {change}\n"));
+        }
+    }
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+}
