@@ -26,6 +26,7 @@ pub mod value;
 pub mod conformance;
 
 pub use crate::clock::Clock;
+pub use crate::deliver::AtomicDir;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::provider::Provider;
 pub use crate::reference::SecretRef;

@@ -1,1 +1,35 @@
-//! Delivery into a directory.
+//! Delivery into a directory: whole generations, published by one rename.
+//!
+//! The layout is the one that the kubelet's `AtomicWriter` makes for projected volumes:
+//!
+//! ```text
+//! /run/secrets/orders/
+//!   ..data -> ..2026_11_22_07_00_00.123456789
+//!   ..2026_11_22_07_00_00.123456789/{db-password,app.env,..manifest.json}
+//!   db-password -> ..data/db-password
+//!   app.env     -> ..data/app.env
+//! ```
+//!
+//! A reader that takes one file opens it by its visible name. One that needs several files of one generation resolves `..data`
+//! once (or keeps the folder open) and reads all of them there.
+//!
+//! The names `..data`, `..data_tmp` and those of generations belong to the layout, and so do visible links that point into `..data/`.
+//! Everything else in the directory is foreign and is never touched. The application may be able to write to the volume, so nothing
+//! that is found there is trusted: no link is followed, every name is used relative to a folder that is held open, and `..data` counts
+//! only when it names a generation beside it.
+
+mod atomic_dir;
+mod compare;
+mod failure;
+mod folder;
+mod generation;
+mod links;
+mod manifest;
+mod remove;
+mod stage;
+mod step;
+mod volume;
+
+pub use self::atomic_dir::{AtomicDir, Settings, Written};
+pub use self::compare::{Change, ChangeKind};
+pub use self::manifest::{Manifest, ManifestFile, ManifestSecret, SourceInfo, Sources};
