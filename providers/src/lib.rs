@@ -1,1 +1,14 @@
-//! placeholder
+//! The places that Keywheel reads secrets from: one file or folder, one feature and one registration line each.
+
+#[cfg(feature = "env")]
+pub mod env;
+
+use keywheel_core::registry::Registry;
+
+/// Returns the kinds of providers that this program was built with.
+pub fn registry() -> Registry {
+    let kinds = Registry::default();
+    #[cfg(feature = "env")]
+    let kinds = kinds.with(env::EnvKind::default());
+    kinds
+}
