@@ -2,6 +2,8 @@
 
 #[cfg(feature = "env")]
 pub mod env;
+#[cfg(feature = "file")]
+pub mod file;
 
 use keywheel_core::registry::Registry;
 
@@ -10,5 +12,7 @@ pub fn registry() -> Registry {
     let kinds = Registry::default();
     #[cfg(feature = "env")]
     let kinds = kinds.with(env::EnvKind::default());
+    #[cfg(feature = "file")]
+    let kinds = kinds.with(file::FileKind);
     kinds
 }

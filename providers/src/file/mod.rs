@@ -1,0 +1,163 @@
+//! Files and folders, read as secrets and watched for changes.
+//!
+//! | Reference | Fields |
+//! |---|---|
+//! | `….json`, `….yaml`, `….yml`, `….toml` | the top level's names; `value` when it is not a mapping |
+//! | `….env`, `.env` | the variables, without any substitution |
+//! | any other file | `value`: its bytes as they are |
+//! | a folder | one per regular file in it, as Kubernetes mounts a Secret |
+//! | `….age` | decrypted with the `identity_file` first, then as its name goes on to the left |
+//!
+//! # Half-written files
+//! A writer should write another file and rename it over the old one. For one that writes in place instead, a read in the middle of it
+//! shows as a file that is empty, does not parse, or changes while it is read. All of these are [`ErrorKind::Invalid`] and *temporary*: it
+//! is tried again soon, and what was delivered stays until then. An empty file is never a secret, for the same reason; in a folder it is an
+//! empty value. A half-written file of the plain kind cannot be told from a whole one.
+//!
+//! # Links
+//! A reference below `root` leads nowhere else: a link that leaves the root is refused, in any component of the path, while links that
+//! stay inside (`orders.json -> ..data/orders.json`, as the kubelet makes them) are followed. An absolute reference is the operator's own
+//! choice, and its links are followed anywhere.
+
+mod decrypt;
+mod dotenv;
+mod format;
+mod place;
+mod read;
+mod watch;
+mod yaml;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use keywheel_core::config::Section;
+use keywheel_core::environment::Environment;
+use keywheel_core::error::{Error, ErrorKind, Result};
+use keywheel_core::fingerprint::Fingerprint;
+use keywheel_core::provider::{Provider, only_parameters};
+use keywheel_core::reference::SecretRef;
+use keywheel_core::registry::{Blueprint, Context, Kind};
+use keywheel_core::secret::Secret;
+use tokio::sync::watch as channel;
+
+use self::place::Place;
+use self::watch::Watches;
+
+/// The kind `file`.
+///
+/// Settings: `root`, the absolute path that relative references are below; and `identity_file`, age identities to decrypt `….age` files
+/// with. Both may be left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileKind;
+
+impl Kind for FileKind {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn configure(&self, settings: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {
+        let mut absolute = |key| -> Option<Option<PathBuf>> {
+            let Some(item) = settings.item(key) else {
+                return Some(None);
+            };
+            let path: PathBuf = item.parse()?;
+            if !path.is_absolute() {
+                item.mistake("must be an absolute path");
+                return None;
+            }
+            Some(Some(path))
+        };
+        let (root, identity_file) = (absolute("root"), absolute("identity_file"));
+        Some(Box::new(Settings { root: root?, identity_file: identity_file? }))
+    }
+
+    fn from_environment(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
+        Ok(Box::new(Settings::default()))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    root: Option<PathBuf>,
+    identity_file: Option<PathBuf>,
+}
+
+impl Blueprint for Settings {
+    fn build(&self, context: Context) -> Result<Arc<dyn Provider>> {
+        Ok(Arc::new(Files {
+            name: context.name,
+            settings: Arc::new(self.clone()),
+            watches: Arc::new(Watches::default()),
+            fingerprint: Fingerprint::default(),
+        }))
+    }
+}
+
+/// Reads files and folders.
+struct Files {
+    name: String,
+    settings: Arc<Settings>,
+    watches: Arc<Watches>,
+    fingerprint: Fingerprint,
+}
+
+#[async_trait]
+impl Provider for Files {
+    fn validate(&self, reference: &SecretRef) -> Result<()> {
+        only_parameters(reference, &[]).map_err(|error| self.at(reference, error))?;
+        self.place(reference)?;
+        if format::is_encrypted(reference.path()) && self.settings.identity_file.is_none() {
+            let error = Error::config(
+                "check reference",
+                "the file is encrypted and the provider has no `identity_file`",
+            );
+            return Err(self.at(reference, error));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, reference: &SecretRef) -> Result<Secret> {
+        self.validate(reference)?;
+        let (place, settings, watches) =
+            (self.place(reference)?, self.settings.clone(), self.watches.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            // Before the read, so that no change is lost between.
+            watches.renew(&place);
+            read::secret_fields(&place, settings.identity_file.as_deref())
+        });
+        let fields = read
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "read", "reading was interrupted")));
+        let secret = fields.and_then(|fields| {
+            let version = self.fingerprint.version(&fields);
+            Secret::try_new(fields, version)
+        });
+        secret.map_err(|error| self.at(reference, error))
+    }
+
+    fn changes(&self, reference: &SecretRef) -> Option<channel::Receiver<()>> {
+        self.watches.subscribe(self.place(reference).ok()?)
+    }
+}
+
+impl Files {
+    fn place(&self, reference: &SecretRef) -> Result<Place> {
+        Place::try_new(self.settings.root.as_deref(), Path::new(reference.path()))
+            .map_err(|error| self.at(reference, error))
+    }
+
+    fn at(&self, reference: &SecretRef, error: Error) -> Error {
+        error.with("provider", &self.name).with("reference", reference.whole())
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files")
+            .field("name", &self.name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
