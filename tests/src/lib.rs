@@ -9,6 +9,9 @@
 //!   that its jwt auth accepts.
 //! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
 //! - [`Tmpfs`]: a memory-backed volume of a chosen size.
+//! - [`Readers`]: threads that read a delivery as applications do, and note every inconsistency.
+//! - [`Witness`]: a dummy application that notes its signals.
+//! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
 //!
 //! Everything that is started is ended by its own PID when its handle is dropped. A failure panics with what was
@@ -24,16 +27,23 @@
 
 pub mod built;
 pub mod certificates;
+pub mod faults;
+pub mod generation;
 pub mod http;
 pub mod keywheel;
 pub mod openbao;
 pub mod ports;
 pub mod process;
+pub mod readers;
 pub mod service_account;
 pub mod tmpfs;
 pub mod wait;
+pub mod witness;
 
+pub use faults::{Fault, Faults};
 pub use keywheel::{Finished, Keywheel, Launch};
 pub use openbao::{OpenBao, Options};
 pub use process::{Process, Signal};
+pub use readers::{Readers, Tally};
 pub use tmpfs::Tmpfs;
+pub use witness::Witness;

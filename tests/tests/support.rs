@@ -1,12 +1,19 @@
 //! The test support does what the other tests rely on.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
+
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::time::Duration;
 
 use keywheel_tests::http::{Method, Request};
 use keywheel_tests::service_account::{Issuer, ServiceAccount};
-use keywheel_tests::{OpenBao, Tmpfs, wait};
+use keywheel_tests::{Fault, Faults, OpenBao, Readers, Signal, Tmpfs, Witness, generation, http, wait};
 use serde_json::json;
 
 #[test]
@@ -131,4 +138,151 @@ fn a_small_tmpfs_fills_up_and_goes_away() {
     }
     drop(volume);
     assert!(!path.exists());
+}
+
+#[test]
+fn the_witness_counts_its_signals() {
+    let witness = Witness::start();
+    let comm = fs::read_to_string(format!("/proc/{}/comm", witness.process().pid())).unwrap();
+    assert_eq!(comm.trim_end(), witness.name());
+    assert_eq!(
+        fs::read_to_string(witness.pid_file()).unwrap(),
+        witness.process().pid().to_string()
+    );
+    assert!(witness.signals().is_empty());
+
+    let before = wait::monotonic();
+    for seen in 0..3 {
+        witness.process().signal(Signal::HUP);
+        witness.wait_for_more_than(seen, Duration::from_secs(5));
+    }
+    let signals = witness.signals();
+    assert_eq!(signals.len(), 3);
+    assert!(before < signals[0] && signals.is_sorted() && signals[2] < wait::monotonic());
+}
+
+#[test]
+fn readers_accept_whole_generations_and_find_torn_ones() {
+    let volume = Tmpfs::mount(1 << 20);
+    let at = volume.path();
+    publish(at, "..1", 1, 1);
+    for name in FILES {
+        symlink(Path::new("..data").join(name), at.join(name)).unwrap();
+    }
+
+    let readers = Readers::start(at, &[(FILES[0], 0o440), (FILES[1], 0o440)], 4);
+    for generation in 2..50 {
+        publish(at, &format!("..{generation}"), generation, generation);
+    }
+    let tally = readers.finish();
+    assert_eq!(tally.faults, [""; 0]);
+    assert!(tally.passes > 4, "{tally:?}");
+
+    for broken in [Broken::Mixed, Broken::Partial, Broken::Moded, Broken::Missing] {
+        let folder = format!("..{broken:?}");
+        publish(at, &folder, 50, if broken == Broken::Mixed { 51 } else { 50 });
+        let file = at.join(&folder).join(FILES[1]);
+        match broken {
+            Broken::Mixed => {}
+            Broken::Partial => fs::File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_len(100)
+                .unwrap(),
+            Broken::Moded => fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap(),
+            Broken::Missing => fs::remove_file(&file).unwrap(),
+        }
+        let readers = Readers::start(at, &[(FILES[0], 0o440), (FILES[1], 0o440)], 1);
+        wait::throughout(Duration::from_millis(20), "reading", || true);
+        assert_ne!(readers.finish().faults, [""; 0], "{broken:?}");
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    Mixed,
+    Partial,
+    Moded,
+    Missing,
+}
+
+const FILES: [&str; 2] = ["a", "b"];
+
+fn publish(at: &Path, folder: &str, first: u64, second: u64) {
+    let folder = at.join(folder);
+    fs::create_dir(&folder).unwrap();
+    for (name, generation) in FILES.iter().zip([first, second]) {
+        fs::write(folder.join(name), generation::value(generation, 200)).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o440)).unwrap();
+    }
+    symlink(folder.file_name().unwrap(), at.join("..next")).unwrap();
+    fs::rename(at.join("..next"), at.join("..data")).unwrap();
+}
+
+#[test]
+fn faults_are_shown_and_healed() {
+    let bao = OpenBao::start();
+    bao.kv_put("secret", "a", &json!({"n": 1}));
+    let faults = Faults::before(&bao.plain_address());
+    let url = format!("{}/v1/secret/data/a", faults.address());
+    let read = || {
+        Request::new(Method::GET, &url)
+            .with_header("X-Vault-Token", bao.root_token())
+            .send()
+    };
+
+    assert_eq!(read().unwrap().json()["data"]["data"], json!({"n": 1}));
+
+    faults.show_times(2, Fault::TooManyRequests { retry_after: 1 });
+    assert_eq!([429, 429, 200], [(); 3].map(|()| read().unwrap().status));
+
+    faults.show_at("/v1/secret/metadata", Fault::Sealed);
+    assert_eq!(read().unwrap().status, 200);
+    faults.show(Fault::Sealed);
+    assert_eq!(read().unwrap().status, 503);
+
+    faults.show(Fault::Oversized { bytes: 3_000_000 });
+    assert_eq!(read().unwrap().body.len(), 3_000_000);
+
+    faults.show(Fault::Cut);
+    read().expect_err("half a body");
+
+    faults.show(Fault::Hang);
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| read().is_err());
+        wait::throughout(Duration::from_millis(200), "no answer", || !hanging.is_finished());
+        faults.heal();
+        assert!(hanging.join().unwrap());
+    });
+    assert_eq!(read().unwrap().status, 200);
+    assert_eq!(faults.count(), 10);
+    assert!(
+        faults
+            .arrived()
+            .iter()
+            .all(|request| request.headers["x-vault-token"] == bao.root_token())
+    );
+}
+
+#[test]
+fn a_redirect_leads_to_another_host_that_records_its_visitors() {
+    let elsewhere = Faults::elsewhere();
+    let faults = Faults::before("http://127.0.0.1:1");
+    faults.show(Fault::Redirect {
+        origin: elsewhere.address(),
+    });
+    assert_eq!(
+        http::get(&format!("{}/v1/a", faults.address())).unwrap().status,
+        307
+    );
+    assert_eq!(elsewhere.count(), 0);
+
+    assert_eq!(
+        http::get(&format!("{}/v1/a", elsewhere.address()))
+            .unwrap()
+            .text(),
+        "{}"
+    );
+    assert_eq!(elsewhere.arrived()[0].path, "/v1/a");
 }
