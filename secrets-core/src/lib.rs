@@ -4,6 +4,8 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod deliver;
+pub mod docs;
+pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod fingerprint;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::read_text;
 use super::section::{Item, Section, Setting};
+use crate::notify::{Exec, Notifier, Signal, SignalNumber, Target};
 use crate::payload::{FilePath, Mode, Owner};
 use crate::reference::SecretRef;
 
 /// One directory, and what is delivered into it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeliveryConfig {
     /// Its name, for messages and metrics.
     pub name: String,
@@ -25,7 +26,7 @@ pub struct DeliveryConfig {
     /// The files; `None` is one file per field.
     pub files: Option<Vec<FileConfig>>,
     /// Whom to tell after a change, in this order.
-    pub on_change: Vec<NotifierConfig>,
+    pub on_change: Vec<Notifier>,
     /// How long a generation stays after it was replaced, for readers that still hold it.
     pub overlap: Duration,
 }
@@ -52,33 +53,6 @@ pub struct FileConfig {
     pub template: String,
     /// The file's permissions.
     pub mode: Mode,
-}
-
-/// One way to tell the application.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum NotifierConfig {
-    /// Sends a signal to every process of that name.
-    SignalProcess {
-        /// The process's name, as `ps -o comm` shows it, or its program's file name.
-        process: String,
-        /// The signal's name.
-        signal: String,
-    },
-    /// Sends a signal to the process whose number is in a file.
-    SignalPidFile {
-        /// The file.
-        pid_file: PathBuf,
-        /// The signal's name.
-        signal: String,
-    },
-    /// Runs a program.
-    Exec {
-        /// The program and its arguments; no shell.
-        command: Vec<String>,
-        /// How long it may run.
-        timeout: Duration,
-    },
 }
 
 impl SecretConfig {
@@ -251,14 +225,14 @@ fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option
     Some(FileConfig { path: path?, template_name, template, mode })
 }
 
-fn read_notifier(item: &Item<'_>) -> Option<NotifierConfig> {
+fn read_notifier(item: &Item<'_>) -> Option<Notifier> {
     let mut section = item.section()?;
     let signal = section.section("signal");
     let exec = section.section("exec");
     let not_yet = ["http", "restart", "rollout"].map(|key| section.not_yet(key)).contains(&true);
     let notifier = match (signal, exec) {
-        (Some(signal), None) => read_signal(signal),
-        (None, Some(exec)) => read_exec(exec),
+        (Some(signal), None) => read_signal(signal).map(Notifier::Signal),
+        (None, Some(exec)) => read_exec(exec).map(Notifier::Exec),
         _ if not_yet => None,
         _ => {
             section.mistake("needs one of `signal` and `exec`");
@@ -269,24 +243,23 @@ fn read_notifier(item: &Item<'_>) -> Option<NotifierConfig> {
     notifier
 }
 
-fn read_signal(mut section: Section<'_>) -> Option<NotifierConfig> {
+fn read_signal(mut section: Section<'_>) -> Option<Signal> {
     let process: Option<String> = section.optional("process");
     let pid_file: Option<PathBuf> = section.optional("pid_file");
-    let signal: Option<String> = section.required("signal");
-    let notifier = match (process, pid_file, signal) {
-        (Some(process), None, Some(signal)) => Some(NotifierConfig::SignalProcess { process, signal }),
-        (None, Some(pid_file), Some(signal)) => Some(NotifierConfig::SignalPidFile { pid_file, signal }),
-        (_, _, None) => None,
+    let number: Option<SignalNumber> = section.required("signal");
+    let target = match (process, pid_file) {
+        (Some(process), None) => Some(Target::Process(process)),
+        (None, Some(pid_file)) => Some(Target::PidFile(pid_file)),
         _ => {
             section.mistake("needs either `process` or `pid_file`");
             None
         }
     };
     section.finish();
-    notifier
+    Some(Signal { target: target?, number: number? })
 }
 
-fn read_exec(mut section: Section<'_>) -> Option<NotifierConfig> {
+fn read_exec(mut section: Section<'_>) -> Option<Exec> {
     const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
     let command: Option<Vec<String>> = section.required("command");
     if command.as_ref().is_some_and(Vec::is_empty) {
@@ -294,7 +267,13 @@ fn read_exec(mut section: Section<'_>) -> Option<NotifierConfig> {
     }
     let timeout = section.optional("timeout").unwrap_or(DEFAULT_TIMEOUT);
     section.finish();
-    Some(NotifierConfig::Exec { command: command?, timeout })
+    Some(Exec { command: command?, timeout })
+}
+
+impl Setting for SignalNumber {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        String::parse(value)?.parse().map_err(|error: crate::notify::SignalNameError| error.to_string())
+    }
 }
 
 struct Name(String);

@@ -130,7 +130,7 @@ impl Delivery {
         while !*stop.borrow() {
             self.work(&mut work).await;
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = asked(&mut stop) => {}
                 () = self.wake.notified() => work.undelivered |= self.settle().await,
                 () = at(&self.clock, work.retry_at) => {}
                 () = at(&self.clock, self.prune_at()) => self.prune().await,
@@ -335,6 +335,11 @@ impl Delivery {
 const SETTLE_WITHIN: Duration = Duration::from_millis(500);
 /// How many other secrets are asked then; beyond it a change would cost more requests than it is worth.
 const SETTLE_AT_MOST: usize = 64;
+
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    // A dropped sender stops the delivery, too.
+    let _: bool = stop.wait_for(|stop| *stop).await.is_ok();
+}
 
 async fn at(clock: &Clock, instant: Option<Instant>) {
     match instant {
