@@ -4,6 +4,8 @@
 pub mod env;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 use keywheel_core::registry::Registry;
 
@@ -14,5 +16,7 @@ pub fn registry() -> Registry {
     let kinds = kinds.with(env::EnvKind::default());
     #[cfg(feature = "file")]
     let kinds = kinds.with(file::FileKind);
+    #[cfg(feature = "vault")]
+    let kinds = kinds.with(vault::VaultKind::default());
     kinds
 }

@@ -1,0 +1,179 @@
+//! Reads the KV engines, with versions and without.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use keywheel_core::fingerprint::Fingerprint;
+use keywheel_core::{Error, ErrorKind, Result, Secret, Value, Version};
+use serde::Deserialize;
+use vaultrs::api::kv1::requests::GetSecretRequest;
+use vaultrs::api::kv2::requests::{ReadSecretMetadataRequest, ReadSecretRequest};
+
+use super::error;
+use super::mount::Mount;
+use super::session::Session;
+use super::transport::Answer;
+
+/// What a path holds at this moment.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A secret.
+    Secret(Secret),
+    /// Nothing: no such secret, or no such mount any more.
+    Nothing,
+}
+
+/// What the metadata of a secret says about its newest version.
+#[derive(Debug)]
+pub(super) enum Newest {
+    /// It is this one, and it is there.
+    Version(Version),
+    /// Only a read tells.
+    Unclear,
+    /// The policy does not allow metadata to be read.
+    Hidden,
+}
+
+/// Reads a secret without versions. `fingerprint` makes one of the values.
+///
+/// # Errors
+/// A refusal, or an answer of another shape.
+pub(super) async fn read1(
+    session: &Session,
+    mount: &Mount,
+    path: &str,
+    fingerprint: &Fingerprint,
+) -> Result<Found> {
+    let request = GetSecretRequest { mount: mount.path.clone(), path: path.to_owned() };
+    let answer = session.ask("read", &request).await?;
+    match answer.status {
+        200 => {
+            let fields = answer.parse::<Answer1>()?.data;
+            let version = fingerprint.version(&fields);
+            Secret::try_new(fields, version).map(Found::Secret)
+        }
+        404 | 405 => Ok(Found::Nothing),
+        _ => Err(refused(&answer, &format!("{}/{path}", mount.path))),
+    }
+}
+
+/// Reads a version of a secret, or the newest.
+///
+/// # Errors
+/// A refusal, a version that was deleted, or an answer of another shape.
+pub(super) async fn read2(
+    session: &Session,
+    mount: &Mount,
+    path: &str,
+    version: Option<u64>,
+) -> Result<Found> {
+    let request = ReadSecretRequest { mount: mount.path.clone(), path: path.to_owned(), version };
+    let answer = session.ask("read", &request).await?;
+    match answer.status {
+        200 => {
+            let Answer2 { data: Some(fields), metadata } = answer.parse::<Outer<Answer2>>()?.data else {
+                return Err(Error::new(ErrorKind::Invalid, "read", "the answer holds no fields"));
+            };
+            let mut secret = Secret::try_new(fields, Version::new(metadata.version))?;
+            secret.expires_at = metadata.deletion_time();
+            Ok(Found::Secret(secret))
+        }
+        404 => match answer.parse::<Outer<Answer2>>() {
+            Ok(outer) => Err(deleted(&outer.data.metadata)),
+            Err(_) => Ok(Found::Nothing),
+        },
+        405 => Ok(Found::Nothing),
+        _ => Err(refused(&answer, &format!("{}/data/{path}", mount.path))),
+    }
+}
+
+/// Asks for the newest version without its value.
+///
+/// # Errors
+/// No answer, or one of another shape.
+pub(super) async fn newest(session: &Session, mount: &Mount, path: &str) -> Result<Newest> {
+    let request = ReadSecretMetadataRequest { mount: mount.path.clone(), path: path.to_owned() };
+    let answer = session.probe("read metadata", &request).await?;
+    match answer.status {
+        200 => {
+            let metadata = answer.parse::<Outer<AllMetadata>>()?.data;
+            let name = metadata.current_version.to_string();
+            match metadata.versions.get(&name) {
+                // Whether a deletion is due is for the server's clock to say.
+                Some(newest) if !newest.destroyed && newest.deletion_time.is_empty() => {
+                    Ok(Newest::Version(Version::new(name)))
+                }
+                _ => Ok(Newest::Unclear),
+            }
+        }
+        403 => Ok(Newest::Hidden),
+        404 | 405 => Ok(Newest::Unclear),
+        _ => Err(error::refused(&answer)),
+    }
+}
+
+fn refused(answer: &Answer, policy_path: &str) -> Error {
+    let error = error::refused(answer);
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            error.with_help(format!("the policy must allow `read` on {policy_path}"))
+        }
+        _ => error,
+    }
+}
+
+fn deleted(metadata: &VersionMetadata) -> Error {
+    let version = metadata.version;
+    if metadata.destroyed {
+        return Error::new(ErrorKind::NotFound, "read", format!("version {version} was destroyed"))
+            .with_help("write the secret again");
+    }
+    Error::new(ErrorKind::NotFound, "read", format!("version {version} was deleted"))
+        .with_help("undelete it (`kv undelete`), or write the secret again")
+}
+
+#[derive(Deserialize)]
+struct Answer1 {
+    data: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Outer<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Answer2 {
+    data: Option<BTreeMap<String, Value>>,
+    metadata: VersionMetadata,
+}
+
+#[derive(Deserialize)]
+struct VersionMetadata {
+    version: u64,
+    #[serde(default)]
+    deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
+}
+
+impl VersionMetadata {
+    fn deletion_time(&self) -> Option<Timestamp> {
+        self.deletion_time.parse().ok()
+    }
+}
+
+#[derive(Deserialize)]
+struct AllMetadata {
+    current_version: u64,
+    #[serde(default)]
+    versions: BTreeMap<String, OneMetadata>,
+}
+
+#[derive(Deserialize)]
+struct OneMetadata {
+    #[serde(default)]
+    deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
+}

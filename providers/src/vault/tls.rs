@@ -1,0 +1,140 @@
+//! Builds the HTTP client: whom it trusts, who it is, and where it connects to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keywheel_core::layer::Budget;
+use keywheel_core::{Error, Result};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Certificate, Client, Identity};
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+/// The settings of a connection's encryption.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct TlsSettings {
+    /// The authorities to trust; the system's, if left out.
+    pub(super) ca_file: Option<PathBuf>,
+    /// The certificate to present, and its key.
+    pub(super) client: Option<ClientFiles>,
+    /// The name that the server's certificate must have, where it is not the address's host.
+    pub(super) server_name: Option<String>,
+}
+
+/// The files of a client certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ClientFiles {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// Builds the client for `address`, and the URL to ask it for.
+///
+/// A server name takes the place of the host in that URL, so that it is sent (SNI) and verified; connections still go to the
+/// address's host.
+///
+/// # Errors
+/// A file that cannot be read or does not parse; the message names it.
+pub(super) fn client(address: &Url, tls: &TlsSettings) -> Result<(Client, Url)> {
+    let mut url = address.clone();
+    let mut builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .http1_only()
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(Budget::IN_FLIGHT)
+        .tls_version_min(reqwest::tls::Version::TLS_1_2);
+    if is_loopback(address) || tls.server_name.is_some() {
+        // A proxy cannot reach this host's own addresses, and would look a server name up by itself.
+        builder = builder.no_proxy();
+    }
+    if address.scheme() == "http" {
+        // Nothing to verify: loading the system's authorities would only cost time.
+        builder = builder.tls_certs_only([]);
+        return Ok((build(builder)?, url));
+    }
+    if let Some(file) = &tls.ca_file {
+        builder = builder.tls_certs_only(authorities(file)?);
+    }
+    if let Some(files) = &tls.client {
+        builder = builder.identity(identity(files)?);
+    }
+    if let Some(name) = &tls.server_name {
+        let host = match address.host() {
+            Some(Host::Ipv6(host)) => host.to_string(),
+            Some(host) => host.to_string(),
+            None => String::new(),
+        };
+        builder = builder.dns_resolver(Arc::new(Always(host)));
+        url.set_host(Some(name))
+            .map_err(|_| Error::config("connect", format!("{name:?} is not a server name")))?;
+    }
+    Ok((build(builder)?, url))
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<Client> {
+    // What its message quotes depends on the part that failed; the files were checked before.
+    builder.build().map_err(|_| {
+        Error::config("connect", "the TLS settings do not fit together")
+            .with_help("check that the client certificate belongs to its key")
+    })
+}
+
+fn authorities(file: &Path) -> Result<Vec<Certificate>> {
+    let wrong = |reason: &str| Error::config("connect", reason).with("ca_file", file.display());
+    let pem = read(file, "ca_file")?;
+    let certificates =
+        Certificate::from_pem_bundle(&pem).map_err(|_| wrong("the CA file is not PEM certificates"))?;
+    if certificates.is_empty() {
+        return Err(wrong("the CA file holds no certificate"));
+    }
+    // Parsed one by one here, since the client reports all of its settings as one.
+    Client::builder()
+        .tls_certs_only(certificates.iter().cloned())
+        .build()
+        .map_err(|_| wrong("the CA file holds something that is not a certificate"))?;
+    Ok(certificates)
+}
+
+fn identity(files: &ClientFiles) -> Result<Identity> {
+    let mut pem = Zeroizing::new(Vec::new());
+    let key = read(&files.key, "client_key_file")?;
+    let certificate = read(&files.certificate, "client_cert_file")?;
+    pem.reserve_exact(key.len() + certificate.len() + 1);
+    pem.extend_from_slice(&key);
+    pem.push(b'\n');
+    pem.extend_from_slice(&certificate);
+    Identity::from_pem(&pem).map_err(|_| {
+        Error::config("connect", "the client certificate and key are not PEM")
+            .with("client_cert_file", files.certificate.display())
+            .with("client_key_file", files.key.display())
+    })
+}
+
+fn read(file: &Path, setting: &'static str) -> Result<Zeroizing<Vec<u8>>> {
+    std::fs::read(file).map(Zeroizing::new).map_err(|error| {
+        Error::config("connect", format!("cannot read the file: {error}")).with(setting, file.display())
+    })
+}
+
+fn is_loopback(address: &Url) -> bool {
+    match address.host() {
+        Some(Host::Ipv4(host)) => host.is_loopback(),
+        Some(Host::Ipv6(host)) => host.is_loopback(),
+        Some(Host::Domain(host)) => host == "localhost",
+        None => false,
+    }
+}
+
+/// Finds the addresses of one host, whatever name is asked for.
+struct Always(String);
+
+impl Resolve for Always {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((host, 0)).await?;
+            Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs)
+        })
+    }
+}

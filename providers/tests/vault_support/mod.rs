@@ -1,0 +1,51 @@
+//! What the tests of the `vault` provider share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_core::environment::Environment;
+use keywheel_core::layer::{Budget, BudgetLimits};
+use keywheel_core::registry::{Context, Kind};
+use keywheel_core::{Clock, Provider, Secret, SecretRef};
+use keywheel_providers::vault::VaultKind;
+use keywheel_tests::OpenBao;
+
+/// Makes a provider for `bao` as the environment of its users would, with more variables.
+pub(crate) fn provider(bao: &OpenBao, variables: &[(&str, &str)]) -> Arc<dyn Provider> {
+    let ca_file = bao.ca_file();
+    let address = bao.address();
+    let all = [("VAULT_ADDR", address.as_str()), ("VAULT_CACERT", ca_file.to_str().unwrap())];
+    from_environment(all.iter().chain(variables).copied())
+}
+
+/// Makes a provider from variables alone.
+pub(crate) fn from_environment<'a>(
+    variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Arc<dyn Provider> {
+    let environment: Environment = variables.into_iter().collect();
+    VaultKind::new(Environment::default()).from_environment(&environment).unwrap().build(context()).unwrap()
+}
+
+/// Returns what a provider is built with.
+pub(crate) fn context() -> Context {
+    let clock = Clock::system();
+    Context {
+        name: "vault".into(),
+        budget: Arc::new(Budget::new(BudgetLimits::default(), clock.clone())),
+        clock,
+        timeout: Duration::from_secs(5),
+    }
+}
+
+/// Parses a reference.
+pub(crate) fn reference(text: &str) -> SecretRef {
+    text.parse().unwrap()
+}
+
+/// Returns a field's text.
+pub(crate) fn expose(secret: &Secret, field: &str) -> String {
+    let value = secret.field(&field.parse().unwrap()).unwrap().to_bytes().unwrap();
+    value.expose_text().unwrap().to_owned()
+}
