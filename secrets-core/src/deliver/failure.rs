@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use rustix::io::Errno;
 
+use super::atomic_dir::Settings;
 use crate::error::{Error, ErrorKind};
 
 /// What could not be done, to which name in the delivery directory, and the system's reason.
@@ -33,6 +34,12 @@ impl Failure {
             self.help = Some(help);
         }
         self
+    }
+
+    /// Logs that the failure kept the program from doing `what`, where nothing else depends on it.
+    pub(super) fn log(self, settings: &Settings, what: &str) {
+        let error = Error::from(self).with("directory", settings.directory.display());
+        tracing::warn!(%error, delivery = settings.name, "could not {what}");
     }
 
     /// Tells whether the volume has no room left, for bytes or for files.

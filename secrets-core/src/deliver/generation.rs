@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::failure::Failure;
 use super::folder;
+use crate::clock::Clock;
 
 /// The link to the current generation.
 pub(super) const DATA: &str = "..data";
@@ -20,8 +21,7 @@ pub(super) const DATA_TMP: &str = "..data_tmp";
 pub(super) struct Generation(String);
 
 impl Generation {
-    /// Names the generation that is made at `time`.
-    pub(super) fn made_at(time: Timestamp) -> Self {
+    fn made_at(time: Timestamp) -> Self {
         Self(time.strftime("..%Y_%m_%d_%H_%M_%S.%9f").to_string())
     }
 
@@ -44,6 +44,29 @@ impl Generation {
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Names generations by the clock, and none twice: not even when the clock stands still or goes back.
+#[derive(Debug)]
+pub(super) struct Names {
+    clock: Clock,
+    last: Timestamp,
+}
+
+impl Names {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            last: Timestamp::MIN,
+        }
+    }
+
+    /// Returns the next name and the time that it says.
+    pub(super) fn next(&mut self) -> (Generation, Timestamp) {
+        let after_last = self.last.saturating_add(jiff::SignedDuration::from_nanos(1));
+        self.last = self.clock.now().max(after_last.unwrap_or(self.last));
+        (Generation::made_at(self.last), self.last)
     }
 }
 
@@ -91,6 +114,14 @@ mod tests {
             Generation::made_at(whole).as_str(),
             "..2026_11_22_07_00_00.000000000"
         );
+    }
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let clock = Clock::paused("2026-11-22T07:00:00Z".parse().unwrap());
+        let mut names = Names::new(clock);
+        let given: Vec<String> = (0..100).map(|_| names.next().0.to_string()).collect();
+        assert!(given.is_sorted_by(|a, b| a < b), "{given:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 use super::folder;
+use super::generation::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
 use crate::secret::Version;
@@ -78,7 +79,7 @@ impl Manifest {
     /// Describes `payload`; a secret that `sources` does not know is left out.
     pub(super) fn new(
         delivery: &str,
-        generation: &str,
+        generation: &Generation,
         created_at: Timestamp,
         payload: &Payload,
         sources: &Sources,
@@ -102,7 +103,7 @@ impl Manifest {
         Self {
             version: Self::VERSION,
             delivery: delivery.into(),
-            generation: generation.into(),
+            generation: generation.to_string(),
             created_at,
             files: files.collect(),
         }

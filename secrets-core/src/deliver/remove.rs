@@ -7,7 +7,7 @@ use rustix::io::{Errno, Result as Called};
 
 use super::failure::Failure;
 use super::folder;
-use super::generation::Generation;
+use super::generation::{Current, Generation};
 
 /// Removes `name` from `root`, whatever it is, and tells whether there was anything.
 ///
@@ -22,24 +22,32 @@ pub(super) fn tree(root: &OwnedFd, name: &str) -> Result<bool, Failure> {
     .map_err(Failure::of("remove", name))
 }
 
-/// Removes everything in `root` that is named like a generation, apart from what `keep` accepts, and returns how many there were.
+/// Removes everything in `root` that is named like a generation, apart from the current one, and returns how much there was.
 ///
 /// # Errors
 /// The first that could not be removed, after all others were.
-pub(super) fn generations(root: &OwnedFd, keep: impl Fn(&str) -> bool) -> Result<usize, Failure> {
+pub(super) fn all_but_current(root: &OwnedFd) -> Result<usize, Failure> {
     let failed = || Failure::of("list", ".");
     let mut names = Vec::new();
     for entry in folder::entries(root).map_err(failed())? {
         let entry = entry.map_err(failed())?;
-        let name = entry.file_name().to_str().ok();
-        names.extend(
-            name.and_then(Generation::parse)
-                .filter(|name| !keep(name.as_str())),
-        );
+        names.extend(entry.file_name().to_str().ok().and_then(Generation::parse));
     }
+    retired(root, &names)
+}
+
+/// Removes those of `names` that are not the current generation, and returns how many there were.
+///
+/// # Errors
+/// The first that could not be removed, after all others were.
+pub(super) fn retired(root: &OwnedFd, names: &[Generation]) -> Result<usize, Failure> {
+    let current = Current::find(root)?;
     let mut removed = 0;
     let mut first = None;
     for name in names {
+        if current.as_ref().is_some_and(|current| current.name == *name) {
+            continue;
+        }
         match tree(root, name.as_str()) {
             Ok(was_there) => removed += usize::from(was_there),
             Err(failure) => first = first.or(Some(failure)),
