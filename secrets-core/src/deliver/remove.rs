@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::{Errno, Result as Called};
 
 use super::failure::Failure;
@@ -113,8 +113,8 @@ impl Removal {
             self.count()?;
             self.moved += 1;
             let free = format!("..moved_{}", self.moved);
-            match renameat_with(from, name, top, free, RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => {}
+            match renameat(from, name, top, free) {
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
                 Err(Errno::NOENT) | Ok(()) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
