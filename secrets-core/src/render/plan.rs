@@ -1,0 +1,194 @@
+//! Which files a delivery has, and how each is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::payload::{FilePath, FilePathError, Mode, Payload, PayloadFile};
+use crate::reference::FieldPath;
+use crate::render::template::Template;
+use crate::secret::{Secret, SecretValue};
+use crate::value::Value;
+
+/// One file that a template makes.
+#[derive(Clone, Debug)]
+pub struct FileSpec {
+    /// Where it is, below the delivery directory.
+    pub path: FilePath,
+    /// What is in it.
+    pub template: Template,
+    /// Its permissions.
+    pub mode: Mode,
+}
+
+/// A secret of the delivery as it was read last, and the field that its reference names.
+#[derive(Clone, Debug)]
+pub struct RenderInput {
+    /// The secret with all of its fields.
+    pub secret: Arc<Secret>,
+    /// The field after `#`; it makes the variable that value itself.
+    pub field: Option<FieldPath>,
+}
+
+/// The files of a delivery: those that are listed, or one per field.
+#[derive(Clone, Debug)]
+pub struct FilePlan {
+    files: Option<Vec<FileSpec>>,
+}
+
+impl FilePlan {
+    /// Plans the default layout: `SECRET/FIELD` for each field of a secret, and `SECRET` for one whose reference names a field.
+    ///
+    /// A text is delivered byte for byte, a structure as compact JSON; the mode is [`Mode::DEFAULT`].
+    pub fn per_field() -> Self {
+        Self { files: None }
+    }
+
+    /// Plans the files that are listed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when two files have one path, or one is where another has its directory.
+    pub fn try_new(files: Vec<FileSpec>) -> Result<Self> {
+        let mut paths = BTreeSet::new();
+        for file in &files {
+            if !paths.insert(file.path.as_str()) {
+                return Err(Error::config("plan files", "two files have one path").with("path", &file.path));
+            }
+        }
+        for path in &paths {
+            let inside = |(slash, _)| paths.contains(&path[..slash]);
+            if path.match_indices('/').any(inside) {
+                let reason = "another file is where this one needs a directory";
+                return Err(Error::config("plan files", reason).with("path", path));
+            }
+        }
+        Ok(Self { files: Some(files) })
+    }
+
+    /// Finds every use of a secret that the delivery does not have.
+    ///
+    /// Each error is one of [`Template::check`], in the order of the files.
+    pub fn check(&self, names: &BTreeSet<String>) -> Vec<Error> {
+        let files = self.files.iter().flatten();
+        files
+            .filter_map(|file| file.template.check(names).err())
+            .collect()
+    }
+
+    /// Makes all files of one generation, or none.
+    ///
+    /// It is bounded work without I/O: at most about a second for a template that uses up all its steps, some microseconds for an
+    /// ordinary one. The part of the stack that values passed through is wiped afterwards.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Render`] with the template and the line where a template fails.
+    /// - [`ErrorKind::MissingField`] when a secret does not have the field that its reference names.
+    /// - [`ErrorKind::Invalid`] when, in the default layout, a field cannot be a file: its name would lead elsewhere, or its structure
+    ///   holds bytes that JSON cannot.
+    pub fn render(&self, inputs: &BTreeMap<String, RenderInput>) -> Result<Payload> {
+        for (name, input) in inputs {
+            if let Some(field) = &input.field {
+                input
+                    .secret
+                    .field(field)
+                    .map_err(|error| error.with("secret", name))?;
+            }
+        }
+        let files = match &self.files {
+            Some(files) => render_templates(files, inputs),
+            None => render_fields(inputs),
+        };
+        wipe_stack();
+        Ok(Payload { files: files? })
+    }
+}
+
+type Files = BTreeMap<FilePath, PayloadFile>;
+
+fn render_templates(files: &[FileSpec], inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
+    let inputs = Arc::new(inputs.clone());
+    let make = |file: &FileSpec| {
+        let content = file
+            .template
+            .render(&inputs)
+            .map_err(|error| error.with("file", &file.path))?;
+        let used = inputs.keys().filter(|name| file.template.mentions(name));
+        let made = PayloadFile {
+            content,
+            mode: file.mode,
+            secrets: used.cloned().collect(),
+        };
+        Ok((file.path.clone(), made))
+    };
+    files.iter().map(make).collect()
+}
+
+fn render_fields(inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
+    let mut files = Files::new();
+    for (name, input) in inputs {
+        let mut add = |path: FilePath, value: &Value| {
+            let content =
+                content_of(value).map_err(|error| error.with("secret", name).with("file", &path))?;
+            let made = PayloadFile {
+                content,
+                mode: Mode::DEFAULT,
+                secrets: [name.clone()].into(),
+            };
+            files.insert(path, made);
+            Ok(())
+        };
+        match &input.field {
+            Some(field) => add(one_component(name, "secret")?, input.secret.field(field)?)?,
+            None => {
+                let directory = one_component(name, "secret")?;
+                for (field, value) in input.secret.fields() {
+                    let file = one_component(field, "field").map_err(|error| error.with("secret", name))?;
+                    add(join(&directory, &file)?, value)?;
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn content_of(value: &Value) -> Result<SecretValue> {
+    let invalid = |reason: String| Err(Error::new(ErrorKind::Invalid, "render", reason));
+    match value.to_bytes() {
+        Some(bytes) if bytes.len() > Secret::MAX_BYTES => invalid(format!(
+            "the file would be larger than {} bytes",
+            Secret::MAX_BYTES
+        )),
+        Some(bytes) => Ok(bytes),
+        None => invalid("the structure holds bytes that are not UTF-8 text, which JSON cannot carry".into()),
+    }
+}
+
+/// Takes the name of a secret or a field as one component of a path, so that no name can lead out of its directory.
+fn one_component(name: &str, what: &str) -> Result<FilePath> {
+    let refused = |reason: String| {
+        let reason = format!("the name of a {what} cannot be a file's: {reason}");
+        Error::new(ErrorKind::Invalid, "render", reason)
+            .with_help("list the delivery's `files`, and give each a path of its own")
+    };
+    let path: FilePath = name
+        .parse()
+        .map_err(|error: FilePathError| refused(error.to_string()))?;
+    match path.components().count() {
+        1 => Ok(path),
+        _ => Err(refused(format!("{:?} has a `/`", path.as_str()))),
+    }
+}
+
+fn join(directory: &FilePath, file: &FilePath) -> Result<FilePath> {
+    let path = format!("{directory}/{file}");
+    path.parse()
+        .map_err(|_| Error::new(ErrorKind::Invalid, "render", "the path is too long").with("file", path))
+}
+
+/// Overwrites the stack below the caller: short texts pass through it by value.
+#[inline(never)]
+fn wipe_stack() {
+    let mut below = [0xa5_u8; 128 * 1024];
+    zeroize::Zeroize::zeroize(&mut below[..]);
+    std::hint::black_box(&below);
+}

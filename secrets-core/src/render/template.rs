@@ -1,0 +1,161 @@
+//! Templates: parsed once, rendered often.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::render::buffer::Buffer;
+use crate::render::context::{Notes, Root};
+use crate::render::engine::{self, FILTERS, FUNCTIONS, TESTS};
+use crate::render::failure;
+use crate::render::plan::RenderInput;
+use crate::render::scan::{KEYWORDS, Mentions};
+use crate::secret::SecretValue;
+
+/// A template that parses, and whose filters and tests there are.
+///
+/// Each secret of the delivery is a variable: its fields by name, or, where the reference names a field, that value itself. A value that
+/// is not there is an error, never an empty text (`default` and `is defined` are there for what is optional). A template that is one
+/// `{{ expression }}` with nothing around it delivers the expression's bytes as they are; anywhere else bytes that are not UTF-8 text are
+/// an error. The end of the file is kept as it is written.
+#[derive(Clone)]
+pub struct Template {
+    name: Arc<str>,
+    source: Arc<str>,
+    mentions: Arc<Mentions>,
+    is_expression: bool,
+}
+
+impl Template {
+    /// The largest source, in bytes.
+    pub const MAX_BYTES: usize = 256 * 1024;
+    /// The most words and signs in all tags of a template.
+    pub const MAX_TOKENS: usize = 50_000;
+
+    /// Parses a template. `name` is what errors call it: its file's path, or its place in the configuration.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the name and the line: a syntax error, a filter or test that there is not, or a
+    /// source beyond its bounds.
+    pub fn parse(name: impl Into<Arc<str>>, source: impl Into<Arc<str>>) -> Result<Self> {
+        let (name, source) = (name.into(), source.into());
+        let wrong = |reason: String| Error::config("parse template", reason).with("template", &name);
+        if source.len() > Self::MAX_BYTES {
+            return Err(wrong(format!("it is larger than {} bytes", Self::MAX_BYTES)));
+        }
+        let mentions = Mentions::of(&source);
+        if mentions.tokens > Self::MAX_TOKENS {
+            return Err(wrong(format!(
+                "its tags have more than {} words and signs",
+                Self::MAX_TOKENS
+            )));
+        }
+        engine::parse(&name, &source).map_err(|error| failure::of_syntax(&name, &error))?;
+        for (what, used, known) in [
+            ("filter", &mentions.filters, FILTERS),
+            ("test", &mentions.tests, TESTS),
+        ] {
+            if let Some((unknown, line)) = used.iter().find(|(used, _)| !known.contains(&used.as_str())) {
+                let reason = format!("there is no {what} `{unknown}`; there are {}", known.join(", "));
+                return Err(wrong(reason).with("line", line));
+            }
+        }
+        let is_expression = expression(&source).is_some_and(engine::is_expression);
+        Ok(Self {
+            name,
+            source,
+            mentions: mentions.into(),
+            is_expression,
+        })
+    }
+
+    /// Returns what errors call the template.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Checks that the template uses no other variables than the delivery's secrets, `names`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the first unknown one, its line, and the names that there are.
+    pub fn check(&self, names: &BTreeSet<String>) -> Result<()> {
+        let Mentions {
+            names: used,
+            assigned,
+            ..
+        } = &*self.mentions;
+        let undeclared = engine::undeclared(&self.name, &self.source);
+        let mut unknown: Vec<(&String, &usize)> = used
+            .iter()
+            .filter(|(name, _)| undeclared.contains(*name) && !names.contains(*name))
+            .filter(|(name, _)| !assigned.contains(*name) && !FUNCTIONS.contains(&name.as_str()))
+            .collect();
+        unknown.sort_by_key(|(_, line)| **line);
+        let Some((name, line)) = unknown.first() else {
+            return Ok(());
+        };
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let reason = match known.is_empty() {
+            true => format!("there is no secret `{name}`; the delivery has none"),
+            false => format!(
+                "there is no secret `{name}`; the delivery has {}",
+                known.join(", ")
+            ),
+        };
+        Err(Error::config("check template", reason)
+            .with("template", &self.name)
+            .with("line", line))
+    }
+
+    /// Returns which of the secrets `names` the content depends on: every one that an expression mentions, whether or not a rendering
+    /// comes by it.
+    pub fn secrets(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
+        names.iter().filter(|name| self.mentions(name)).cloned().collect()
+    }
+
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        self.mentions.names.contains_key(name)
+    }
+
+    pub(super) fn render(&self, inputs: &Arc<BTreeMap<String, RenderInput>>) -> Result<SecretValue> {
+        let notes = Arc::new(Notes::default());
+        let root = Root::new(Arc::clone(inputs), Arc::clone(&notes));
+        let mut buffer = Buffer::default();
+        let rendered = match expression(&self.source).filter(|_| self.is_expression) {
+            Some(expression) => engine::render_expression(expression, root, &mut buffer),
+            None => engine::render(&self.name, &self.source, root, &mut buffer),
+        };
+        match rendered {
+            Ok(()) => Ok(buffer.into_value()),
+            Err(error) => Err(failure::of_rendering(
+                &self.name,
+                &self.source,
+                &error,
+                &notes,
+                buffer.is_full(),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.name).finish()
+    }
+}
+
+/// Tells whether a secret of this name can be a variable of templates: a letter or `_`, then letters, digits and `_` (all ASCII), and not a
+/// word of the language.
+pub fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !KEYWORDS.contains(&name)
+}
+
+/// Returns what is between `{{` and `}}` where they are the source's ends; it may still be more than one expression.
+fn expression(source: &str) -> Option<&str> {
+    let inner = source.strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
+    Some(inner.strip_suffix(['-', '+']).unwrap_or(inner))
+}
