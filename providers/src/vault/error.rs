@@ -15,6 +15,7 @@ pub(super) fn refused(answer: &Answer) -> Error {
         400 => (ErrorKind::Invalid, "the server does not accept the request"),
         401 => (ErrorKind::Unauthenticated, "the server does not know the token"),
         403 => (ErrorKind::PermissionDenied, "the server does not allow it"),
+        404 if answer.says("namespace not found") => (ErrorKind::NotFound, "there is no such namespace"),
         404 => (ErrorKind::NotFound, "there is nothing at this path"),
         405 => (ErrorKind::Unsupported, "the server has no such operation at this path"),
         408 => (ErrorKind::Timeout, "the server waited too long for the request"),
@@ -57,16 +58,19 @@ pub(super) fn login_refused(answer: &Answer, mount: &str, role: Option<&str>) ->
 }
 
 /// What servers say about refused logins, and what we say: theirs may quote what they were sent.
-const REFUSED_LOGINS: [(&str, &str); 9] = [
+const REFUSED_LOGINS: [(&str, &str); 12] = [
     ("invalid role or secret id", "the role id or the secret id is not known, or the secret id has ended"),
     ("invalid role id", "the role id is not known"),
     ("invalid secret id", "the secret id is not known, or has ended"),
     ("invalid role name", "the role is not known at this mount"),
     ("could not be found", "the role is not known at this mount"),
-    ("audience", "the token is for another audience than the role wants"),
+    ("audience", "the token is made for another audience than the role wants"),
     ("expired", "the token that was presented has expired"),
-    ("signature", "the signature of the token that was presented is not one that the server trusts"),
-    ("subject", "the token that was presented is for another account than the role wants"),
+    ("not yet valid", "the token that was presented is not valid yet"),
+    ("three parts", "what was presented is not a JWT"),
+    ("signature", "the token that was presented is signed by a key that the server does not know"),
+    ("subject", "the token that was presented is of another account than the role wants"),
+    ("claim", "the token that was presented does not have the claims that the role wants"),
 ];
 
 /// Returns the error of an answer that points elsewhere. The token has not been sent there.

@@ -17,8 +17,8 @@ use super::transport::Answer;
 /// What a path holds at this moment.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// A secret.
-    Secret(Secret),
+    /// A secret, and when its version was written, where the engine says so.
+    Secret(Secret, Option<String>),
     /// Nothing: no such secret, or no such mount any more.
     Nothing,
 }
@@ -26,8 +26,8 @@ pub(super) enum Found {
 /// What the metadata of a secret says about its newest version.
 #[derive(Debug)]
 pub(super) enum Newest {
-    /// It is this one, and it is there.
-    Version(Version),
+    /// It is this one, it is there, and it was written then.
+    Version(Version, String),
     /// Only a read tells.
     Unclear,
     /// The policy does not allow metadata to be read.
@@ -50,7 +50,7 @@ pub(super) async fn read1(
         200 => {
             let fields = answer.parse::<Answer1>()?.data;
             let version = fingerprint.version(&fields);
-            Secret::try_new(fields, version).map(Found::Secret)
+            Ok(Found::Secret(Secret::try_new(fields, version)?, None))
         }
         404 | 405 => Ok(Found::Nothing),
         _ => Err(refused(&answer, &format!("{}/{path}", mount.path))),
@@ -76,7 +76,7 @@ pub(super) async fn read2(
             };
             let mut secret = Secret::try_new(fields, Version::new(metadata.version))?;
             secret.expires_at = metadata.deletion_time();
-            Ok(Found::Secret(secret))
+            Ok(Found::Secret(secret, Some(metadata.created_time)))
         }
         404 => match answer.parse::<Outer<Answer2>>() {
             Ok(outer) => Err(deleted(&outer.data.metadata)),
@@ -96,12 +96,12 @@ pub(super) async fn newest(session: &Session, mount: &Mount, path: &str) -> Resu
     let answer = session.probe("read metadata", &request).await?;
     match answer.status {
         200 => {
-            let metadata = answer.parse::<Outer<AllMetadata>>()?.data;
+            let mut metadata = answer.parse::<Outer<AllMetadata>>()?.data;
             let name = metadata.current_version.to_string();
-            match metadata.versions.get(&name) {
+            match metadata.versions.remove(&name) {
                 // Whether a deletion is due is for the server's clock to say.
                 Some(newest) if !newest.destroyed && newest.deletion_time.is_empty() => {
-                    Ok(Newest::Version(Version::new(name)))
+                    Ok(Newest::Version(Version::new(name), newest.created_time))
                 }
                 _ => Ok(Newest::Unclear),
             }
@@ -152,12 +152,15 @@ struct Answer2 {
 struct VersionMetadata {
     version: u64,
     #[serde(default)]
+    created_time: String,
+    #[serde(default)]
     deletion_time: String,
     #[serde(default)]
     destroyed: bool,
 }
 
 impl VersionMetadata {
+    /// Returns when the server will delete the version, where it was told so beforehand.
     fn deletion_time(&self) -> Option<Timestamp> {
         self.deletion_time.parse().ok()
     }
@@ -172,6 +175,8 @@ struct AllMetadata {
 
 #[derive(Deserialize)]
 struct OneMetadata {
+    #[serde(default)]
+    created_time: String,
     #[serde(default)]
     deletion_time: String,
     #[serde(default)]

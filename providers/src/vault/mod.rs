@@ -19,6 +19,7 @@ mod session;
 mod settings;
 mod tls;
 mod transport;
+mod written;
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ use super::mount::{Engine, Mount, Mounts};
 use super::session::Session;
 use super::settings::Settings;
 use super::transport::Transport;
+use super::written::Written;
 
 /// Reads secrets of one Vault or OpenBao server, in one namespace, as one identity.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct VaultProvider {
     session: Session,
     mounts: Mounts,
     fingerprint: Fingerprint,
+    written: Written,
 }
 
 /// What a reference asks of this provider.
@@ -44,25 +46,30 @@ impl VaultProvider {
             name: context.name,
             mounts: Mounts::default(),
             fingerprint: Fingerprint::default(),
+            written: Written::default(),
         })
     }
 
     async fn read_target(&self, target: &Target<'_>) -> Result<Secret> {
         let mount = self.mount(target).await?;
-        if let Found::Secret(secret) = self.read_at(&mount, target).await? {
-            return Ok(secret);
-        }
-        // Nothing there: perhaps another engine was mounted in the meantime.
-        if target.engine.is_none() {
+        let mut found = self.read_at(&mount, target).await?;
+        if matches!(found, Found::Nothing) && target.engine.is_none() {
+            // Perhaps another engine was mounted in the meantime.
             self.mounts.forget(&mount);
             let now = self.mounts.find(&self.session, target.path).await?;
-            if (&now.path, &now.engine) != (&mount.path, &mount.engine)
-                && let Found::Secret(secret) = self.read_at(&now, target).await?
-            {
-                return Ok(secret);
+            if (&now.path, &now.engine) != (&mount.path, &mount.engine) {
+                found = self.read_at(&now, target).await?;
             }
         }
-        Err(nothing(&mount, target.path))
+        match found {
+            Found::Secret(secret, written) => {
+                if let (Some(written), None) = (written, target.version) {
+                    self.written.note(target.path, written);
+                }
+                Ok(secret)
+            }
+            Found::Nothing => Err(nothing(&mount, target)),
+        }
     }
 
     async fn read_if_newer(&self, target: &Target<'_>, known: &Version) -> Result<Option<Secret>> {
@@ -70,23 +77,27 @@ impl VaultProvider {
             return Ok(None);
         }
         let mount = self.mount(target).await?;
+        let before = self.written.at(target.path);
+        let identity = self.session.identity();
+        let mut hidden = false;
         if mount.engine == Engine::Kv2 && target.version.is_none() && !mount.hides_metadata() {
-            let identity = self.session.identity();
             match kv::newest(&self.session, &mount, below(&mount, target)?).await? {
-                Newest::Version(version) if version == *known => return Ok(None),
-                Newest::Version(_) | Newest::Unclear => {}
-                Newest::Hidden => {
-                    let secret = self.read_target(target).await?;
-                    // The same token may read the value: so it is the policy, and not the token's end.
-                    if identity.is_some() && identity == self.session.identity() {
-                        mount.note_hidden_metadata();
+                Newest::Version(version, written) if version == *known => {
+                    if before.as_ref().is_none_or(|before| *before == written) {
+                        return Ok(None);
                     }
-                    return Ok((secret.version() != known).then_some(secret));
                 }
+                Newest::Hidden => hidden = true,
+                Newest::Version(..) | Newest::Unclear => {}
             }
         }
         let secret = self.read_target(target).await?;
-        Ok((secret.version() != known).then_some(secret))
+        if hidden && identity.is_some() && identity == self.session.identity() {
+            // The same token may read the value: so it is the policy, and not the token's end.
+            mount.note_hidden_metadata();
+        }
+        let rewritten = before.is_some() && before != self.written.at(target.path);
+        Ok((secret.version() != known || rewritten).then_some(secret))
     }
 
     async fn mount(&self, target: &Target<'_>) -> Result<Arc<Mount>> {
@@ -98,7 +109,13 @@ impl VaultProvider {
 
     async fn read_at(&self, mount: &Mount, target: &Target<'_>) -> Result<Found> {
         match &mount.engine {
-            Engine::Kv2 => kv::read2(&self.session, mount, below(mount, target)?, target.version).await,
+            Engine::Kv2 => {
+                let read = kv::read2(&self.session, mount, below(mount, target)?, target.version);
+                read.await.map_err(|error| match error.kind() {
+                    ErrorKind::PermissionDenied => with_advice(error, mount, target),
+                    _ => error,
+                })
+            }
             Engine::Kv1 if target.version.is_some() => {
                 let reason = "`version` is for KV version 2, and this mount is version 1";
                 Err(Error::config("read", reason).with("mount", &mount.path))
@@ -177,9 +194,18 @@ fn below<'a>(mount: &Mount, target: &Target<'a>) -> Result<&'a str> {
     })
 }
 
-fn nothing(mount: &Mount, path: &str) -> Error {
-    let error = Error::new(ErrorKind::NotFound, "read", "there is no such secret").with("mount", &mount.path);
-    let data = mount.below(path).and_then(|path| path.strip_prefix("data/"));
+fn nothing(mount: &Mount, target: &Target<'_>) -> Error {
+    let reason = match target.version {
+        Some(version) => format!("there is no such secret, or no version {version} of it"),
+        None => "there is no such secret".to_owned(),
+    };
+    with_advice(Error::new(ErrorKind::NotFound, "read", reason), mount, target)
+}
+
+/// Adds the mount, and what to write instead of a path that was taken from the API.
+fn with_advice(error: Error, mount: &Mount, target: &Target<'_>) -> Error {
+    let error = error.with("mount", &mount.path);
+    let data = mount.below(target.path).and_then(|path| path.strip_prefix("data/"));
     match (&mount.engine, data) {
         (Engine::Kv2, Some(path)) => error.with_help(format!(
             "the path is written as the command line takes it, without `data/`: {}/{path}",

@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keywheel_core::config::{Config, ConfigError};
 use keywheel_core::environment::Environment;
 use keywheel_core::layer::{Budget, BudgetLimits};
-use keywheel_core::registry::{Context, Kind};
+use keywheel_core::registry::{Context, Kind, Registry};
 use keywheel_core::{Clock, Provider, Secret, SecretRef};
 use keywheel_providers::vault::VaultKind;
 use keywheel_tests::OpenBao;
@@ -26,6 +28,37 @@ pub(crate) fn from_environment<'a>(
 ) -> Arc<dyn Provider> {
     let environment: Environment = variables.into_iter().collect();
     VaultKind::new(Environment::default()).from_environment(&environment).unwrap().build(context()).unwrap()
+}
+
+/// Makes a provider from the settings of one under `providers:`, indented by two.
+pub(crate) fn configured(settings: &str) -> Arc<dyn Provider> {
+    let config = parse(settings).unwrap();
+    config.providers["vault"].blueprint.build(context()).unwrap()
+}
+
+/// Parses the settings of a provider named `vault`.
+pub(crate) fn parse(settings: &str) -> Result<Config, ConfigError> {
+    let registry = Registry::default().with(VaultKind::new(Environment::default()));
+    let text = format!("providers:\n vault:\n  kind: vault\n{settings}");
+    Config::parse(Path::new("keywheel.yaml"), &text, &registry, &Environment::default())
+}
+
+/// Makes a provider for `bao` that logs in as the lines of `auth` say, indented by three.
+pub(crate) fn logging_in(bao: &OpenBao, auth: &str) -> Arc<dyn Provider> {
+    let (address, ca_file) = (bao.address(), bao.ca_file());
+    configured(&format!("  address: {address}\n  ca_file: {}\n  auth:\n{auth}", ca_file.display()))
+}
+
+/// Waits until `probe` returns a value, without holding up the runtime.
+pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let bound = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < bound, "waited in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Returns what a provider is built with.
