@@ -24,6 +24,7 @@ mod dotenv;
 mod format;
 mod place;
 mod read;
+mod route;
 mod watch;
 mod yaml;
 

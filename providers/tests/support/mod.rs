@@ -16,7 +16,7 @@ use keywheel_core::registry::Context;
 use keywheel_core::{Clock, Provider};
 
 /// Builds a provider of kind `file` as a configuration with these settings does.
-pub fn provider(root: Option<&Path>, identity_file: Option<&Path>) -> Arc<dyn Provider> {
+pub(crate) fn provider(root: Option<&Path>, identity_file: Option<&Path>) -> Arc<dyn Provider> {
     let mut text = "providers:\n  local:\n    kind: file\n".to_owned();
     for (key, value) in [("root", root), ("identity_file", identity_file)] {
         if let Some(value) = value {
@@ -36,26 +36,26 @@ pub fn provider(root: Option<&Path>, identity_file: Option<&Path>) -> Arc<dyn Pr
 }
 
 /// Replaces a file as a careful writer does: writes another one and renames it over.
-pub fn replace(path: &Path, content: &[u8]) {
+pub(crate) fn replace(path: &Path, content: &[u8]) {
     let new = path.with_file_name("..new");
     std::fs::write(&new, content).unwrap();
     std::fs::rename(&new, path).unwrap();
 }
 
 /// Publishes files in a folder as the kubelet's AtomicWriter does.
-pub struct Kubelet {
+pub(crate) struct Kubelet {
     folder: PathBuf,
 }
 
 impl Kubelet {
     /// Takes charge of `folder`, which is made when it is not there.
-    pub fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         Self { folder: folder.into() }
     }
 
     /// Writes a new generation, swaps `..data` and removes the old one.
-    pub fn publish<N: AsRef<Path>, B: AsRef<[u8]>>(&self, files: impl IntoIterator<Item = (N, B)>) {
+    pub(crate) fn publish<N: AsRef<Path>, B: AsRef<[u8]>>(&self, files: impl IntoIterator<Item = (N, B)>) {
         static GENERATION: AtomicUsize = AtomicUsize::new(0);
         let number = GENERATION.fetch_add(1, Ordering::Relaxed);
         let generation = format!("..2026_11_23_07_00_00.{number:09}");
