@@ -60,15 +60,15 @@ impl Watches {
     /// Watches each folder of the route that is not watched yet, and looks whether the route stayed the same meanwhile.
     fn arm(&self, watcher: &mut Option<RecommendedWatcher>, place: &Place) -> notify::Result<()> {
         const TRIES: usize = 8;
+        let watcher = match watcher {
+            Some(watcher) => watcher,
+            None => watcher.insert(self.start()?),
+        };
         for _ in 0..TRIES {
             let change = lock(&self.board).reroute(place, Route::of(&place.full_path()));
             if change.is_empty() {
                 return Ok(());
             }
-            let watcher = match watcher {
-                Some(watcher) => watcher,
-                None => watcher.insert(self.start()?),
-            };
             for folder in change.unwatch {
                 if let Err(error) = watcher.unwatch(&folder) {
                     debug!(folder = %folder.display(), %error, "the folder's watch is gone already");
