@@ -41,7 +41,7 @@ use keywheel_core::provider::{Provider, only_parameters};
 use keywheel_core::reference::SecretRef;
 use keywheel_core::registry::{Blueprint, Context, Kind};
 use keywheel_core::secret::Secret;
-use tokio::sync::watch as channel;
+use tokio::sync::{Semaphore, watch as channel};
 
 use self::place::Place;
 use self::watch::Watches;
@@ -92,6 +92,7 @@ impl Blueprint for Settings {
             settings: Arc::new(self.clone()),
             watches: Arc::new(Watches::default()),
             fingerprint: Fingerprint::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
         }))
     }
 }
@@ -102,7 +103,11 @@ struct Files {
     settings: Arc<Settings>,
     watches: Arc<Watches>,
     fingerprint: Fingerprint,
+    readers: Arc<Semaphore>,
 }
+
+/// How many files are read at once: each read takes a thread, and a thousand references at the start must not take a thousand.
+const READERS: usize = 8;
 
 #[async_trait]
 impl Provider for Files {
@@ -123,14 +128,15 @@ impl Provider for Files {
         self.validate(reference)?;
         let (place, settings, watches) =
             (self.place(reference)?, self.settings.clone(), self.watches.clone());
+        let interrupted = || Error::new(ErrorKind::Unavailable, "read", "reading was interrupted");
+        let permit = self.readers.clone().acquire_owned().await.map_err(|_| interrupted())?;
         let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             // Before the read, so that no change is lost between.
             watches.renew(&place);
             read::secret_fields(&place, settings.identity_file.as_deref())
         });
-        let fields = read
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "read", "reading was interrupted")));
+        let fields = read.await.unwrap_or_else(|_| Err(interrupted()));
         let secret = fields.and_then(|fields| {
             let version = self.fingerprint.version(&fields);
             Secret::try_new(fields, version)
