@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use keywheel_core::SecretRef;
@@ -141,6 +142,7 @@ async fn kubernetes_volumes_conform() {
 #[tokio::test]
 async fn files_conform_under_retries() {
     let files = Files::new(Layout::Json);
-    let retried = Retry::new(provider(Some(files.root.path()), None), RetryPolicy::default());
+    let policy = RetryPolicy { first: Duration::from_millis(5), ..RetryPolicy::default() };
+    let retried = Retry::new(provider(Some(files.root.path()), None), policy);
     run_all(&retried, &files).await;
 }

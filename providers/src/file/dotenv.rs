@@ -140,3 +140,26 @@ fn without_comment(line: &str) -> &str {
         line.char_indices().find(|(at, c)| *c == '#' && (*at == 0 || line[..*at].ends_with(is_blank)));
     line[..comment.map_or(line.len(), |(at, _)| at)].trim()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "([A-Z_ ='\"#\\\\$\n]|\\PC){0,60}") {
+            let _parsed = parse(&text);
+        }
+
+        #[test]
+        fn a_quoted_value_comes_back(value in "(\\PC|[\n\t\"'\\\\$#]){0,40}") {
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let fields = parse(&format!("export A=\"{escaped}\" # end\nB=1\n")).unwrap();
+            let read = fields["A"].to_bytes().unwrap();
+            prop_assert_eq!(read.expose_text().unwrap(), value);
+            prop_assert_eq!(fields.len(), 2);
+        }
+    }
+}

@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<Fields> {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
         // So that a small file cannot grow by its own aliases into one that fills the memory.
         alias_limits: serde_saphyr::alias_limits! {
