@@ -71,10 +71,7 @@ pub struct Arrived {
 impl Faults {
     /// Stands in front of `server`, an origin such as [`crate::OpenBao::plain_address`].
     pub fn before(server: &str) -> Self {
-        Self::listen(
-            Ipv4Addr::LOCALHOST.into(),
-            Some(server.trim_start_matches("http://").to_owned()),
-        )
+        Self::listen(Ipv4Addr::LOCALHOST.into(), Some(server.trim_start_matches("http://").to_owned()))
     }
 
     /// Stands alone on another host (127.0.0.2) and answers 200 with an empty object; see [`Fault::Redirect`].
@@ -89,29 +86,17 @@ impl Faults {
 
     /// Shows `fault` to all requests until [`Faults::heal`].
     pub fn show(&self, fault: Fault) {
-        self.set(Rule {
-            fault,
-            prefix: String::new(),
-            left: None,
-        });
+        self.set(Rule { fault, prefix: String::new(), left: None });
     }
 
     /// Shows `fault` to requests whose path begins with `prefix` (`/v1/secret/data`) until [`Faults::heal`].
     pub fn show_at(&self, prefix: &str, fault: Fault) {
-        self.set(Rule {
-            fault,
-            prefix: prefix.to_owned(),
-            left: None,
-        });
+        self.set(Rule { fault, prefix: prefix.to_owned(), left: None });
     }
 
     /// Shows `fault` to the next `count` requests, then heals.
     pub fn show_times(&self, count: usize, fault: Fault) {
-        self.set(Rule {
-            fault,
-            prefix: String::new(),
-            left: Some(count),
-        });
+        self.set(Rule { fault, prefix: String::new(), left: Some(count) });
     }
 
     /// Lets requests through again; those that hang lose their connection.
@@ -135,17 +120,10 @@ impl Faults {
     fn listen(host: IpAddr, server: Option<String>) -> Self {
         let listener = TcpListener::bind((host, 0)).expect("a loopback listener");
         let listen = listener.local_addr().expect("a bound listener");
-        let shared = Arc::new(Shared {
-            server,
-            ..Shared::default()
-        });
+        let shared = Arc::new(Shared { server, ..Shared::default() });
         let for_acceptor = Arc::clone(&shared);
         let acceptor = thread::spawn(move || accept(&listener, &for_acceptor));
-        Self {
-            listen,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        Self { listen, shared, acceptor: Some(acceptor) }
     }
 
     fn set(&self, rule: Rule) {
@@ -196,11 +174,7 @@ impl Shared {
     fn note(&self, arrived: Arrived) -> Option<Fault> {
         let mut state = self.state();
         let mut fault = None;
-        if let Some(rule) = state
-            .rule
-            .as_mut()
-            .filter(|rule| arrived.path.starts_with(&rule.prefix))
-        {
+        if let Some(rule) = state.rule.as_mut().filter(|rule| arrived.path.starts_with(&rule.prefix)) {
             fault = (rule.left != Some(0)).then(|| rule.fault.clone());
             rule.left = rule.left.map(|left| left.saturating_sub(1));
         }
@@ -268,21 +242,11 @@ fn read_request(client: &TcpStream) -> io::Result<(Vec<u8>, Arrived)> {
         }
     }
     head.push_str("Connection: close\r\n\r\n");
-    let length = headers
-        .get("content-length")
-        .map_or(Ok(0), |length| length.parse());
+    let length = headers.get("content-length").map_or(Ok(0), |length| length.parse());
     let mut body = vec![0; length.map_err(|_not_a_number| io::ErrorKind::InvalidData)?];
     reader.read_exact(&mut body)?;
     let request = [head.into_bytes(), body].concat();
-    Ok((
-        request,
-        Arrived {
-            method,
-            path,
-            headers,
-            at: wait::monotonic(),
-        },
-    ))
+    Ok((request, Arrived { method, path, headers, at: wait::monotonic() }))
 }
 
 fn forward(shared: &Shared, request: &[u8]) -> io::Result<Vec<u8>> {
@@ -297,10 +261,7 @@ fn forward(shared: &Shared, request: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn middle_of_body(answer: &[u8]) -> usize {
-    let end = answer
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map_or(0, |at| at + 4);
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
     end + (answer.len() - end) / 2
 }
 
@@ -315,11 +276,9 @@ fn answer(fault: &Fault, path: &str) -> String {
             )
         }
         Fault::Sealed => http_answer("503 Service Unavailable", "", r#"{"errors":["Vault is sealed"]}"#),
-        Fault::Redirect { origin } => http_answer(
-            "307 Temporary Redirect",
-            &format!("Location: {origin}{path}\r\n"),
-            "",
-        ),
+        Fault::Redirect { origin } => {
+            http_answer("307 Temporary Redirect", &format!("Location: {origin}{path}\r\n"), "")
+        }
         Fault::Answer { status, body } => http_answer(&format!("{status} Shown by a test"), "", body),
         Fault::Oversized { bytes } => http_answer("200 OK", "", &format!("\"{}\"", "x".repeat(bytes - 2))),
         Fault::Cut | Fault::Hang => unreachable!("these are no answers of their own"),

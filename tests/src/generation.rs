@@ -6,9 +6,7 @@
 ///
 /// When `bytes` has no room for both.
 pub fn value(generation: u64, bytes: usize) -> String {
-    let fill = bytes
-        .checked_sub(format!("{generation}::{generation}").len())
-        .expect("room for both ends");
+    let fill = bytes.checked_sub(format!("{generation}::{generation}").len()).expect("room for both ends");
     format!("{generation}:{}:{generation}", "x".repeat(fill))
 }
 

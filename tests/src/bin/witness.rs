@@ -13,20 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
-    let (log, pid_file) = (
-        arguments.next().expect("LOG"),
-        arguments.next().expect("PID_FILE"),
-    );
-    let mut log = File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .expect("the log");
+    let (log, pid_file) = (arguments.next().expect("LOG"), arguments.next().expect("PID_FILE"));
+    let mut log = File::options().create(true).append(true).open(log).expect("the log");
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut hangups = signal(SignalKind::hangup()).expect("a signal handler");
         // Written aside and renamed: whoever sees the file finds the whole number in it.
