@@ -1,6 +1,7 @@
 //! Finds the programs that cargo built and the real parts that `cargo xtask test` brought.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Returns the path of the workspace's binary `name`: `NAME_BIN` from the environment (`KEYWHEEL_BIN`), else the one
 /// beside the running test.
@@ -36,6 +37,17 @@ pub fn bao() -> PathBuf {
     );
     assert!(path.is_file(), "no OpenBao at {}; `cargo xtask test` brings it", path.display());
     path
+}
+
+/// Returns the version line of OpenBao's program.
+///
+/// # Panics
+///
+/// When it cannot be run.
+pub fn bao_version() -> String {
+    let output = Command::new(bao()).arg("version").output().expect("OpenBao's version");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split(',').next().unwrap_or_default().trim().to_owned()
 }
 
 /// The same path as xtask's `real_parts.rs` unpacks it to.

@@ -1,0 +1,71 @@
+//! Reads the command line.
+
+use std::time::Duration;
+
+use crate::contender::Contender;
+
+/// What is measured, and for how long.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// The programs that take part.
+    pub(crate) contenders: Vec<Contender>,
+    /// How often each is measured.
+    pub(crate) rounds: usize,
+    /// The large number of secrets; the small one is 1.
+    pub(crate) secrets: usize,
+    /// How long each is watched when its files are there.
+    pub(crate) idle: Duration,
+}
+
+impl Options {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    ///
+    /// What to print instead.
+    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            contenders: vec![Contender::Keywheel, Contender::BaoAgent],
+            rounds: MINIMUM_ROUNDS,
+            secrets: 1000,
+            idle: Duration::from_secs(60),
+        };
+        while let Some(argument) = arguments.next() {
+            let mut number = || arguments.next().and_then(|value| value.parse().ok()).ok_or(USAGE);
+            match argument.as_str() {
+                "--quick" => {
+                    options.secrets = 100;
+                    options.idle = Duration::from_secs(3);
+                }
+                "--rounds" => options.rounds = number()?,
+                "--secrets" => options.secrets = number()?,
+                "--idle" => options.idle = Duration::from_secs(number()?.try_into().map_err(|_large| USAGE)?),
+                "--only" => {
+                    let name = arguments.next().unwrap_or_default();
+                    options.contenders.retain(|contender| contender.name() == name);
+                }
+                _ => return Err(USAGE.into()),
+            }
+        }
+        if options.rounds < MINIMUM_ROUNDS {
+            return Err(format!(
+                "one run says nothing on a machine that others use: at least {MINIMUM_ROUNDS} rounds"
+            ));
+        }
+        if options.contenders.is_empty() || options.secrets < 2 || options.idle.is_zero() {
+            return Err(USAGE.into());
+        }
+        Ok(options)
+    }
+}
+
+const MINIMUM_ROUNDS: usize = 3;
+
+const USAGE: &str = "\
+usage: cargo xtask bench [--rounds N] [--secrets N] [--idle SECONDS] [--only keywheel|bao-agent] [--quick]
+
+  --rounds   how often each program is measured (3, and never less)
+  --secrets  the large number of secrets (1000)
+  --idle     how long each program is watched when its files are there (60)
+  --only     leaves the other one out; prints no ratios
+  --quick    100 secrets and 3 idle seconds, to see that it works";
