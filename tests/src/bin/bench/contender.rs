@@ -100,8 +100,8 @@ deliveries:
     text
 }
 
-/// One template per secret, because each is a file of its own. More connections than its default of 10 make it no
-/// quicker: its start is spent rendering, where every arrival looks through all templates again.
+/// One template per secret, because each is a file of its own. More connections than its 10 (`max_connections_per_host`)
+/// and a quiet time before rendering (`wait`) were tried with 1,000 secrets and made no clear difference.
 fn bao_agent(job: &Job<'_>) -> String {
     let mut text = format!(
         r#"
