@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use keywheel_tests::http::{Method, Request};
 use keywheel_tests::service_account::{Issuer, ServiceAccount};
-use keywheel_tests::{Fault, Faults, OpenBao, Readers, Signal, Tmpfs, Witness, generation, http, wait};
+use keywheel_tests::{
+    Fault, Faults, Launch, OpenBao, Readers, Signal, Tmpfs, Witness, generation, http, wait,
+};
 use serde_json::json;
 
 #[test]
@@ -257,4 +259,28 @@ fn a_redirect_leads_to_another_host_that_records_its_visitors() {
 
     assert_eq!(http::get(&format!("{}/v1/a", elsewhere.address())).unwrap().text(), "{}");
     assert_eq!(elsewhere.arrived()[0].path, "/v1/a");
+}
+
+#[test]
+fn a_command_runs_to_its_end_in_an_environment_of_its_own() {
+    let finished = Launch::new("get").arg("env://GREETING").env("GREETING", "hello").output();
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "hello"), "{}", finished.stderr);
+    assert_eq!(Launch::new("get").arg("env://PWD_OF_THE_TEST").output().code, Some(1));
+}
+
+#[test]
+fn an_agent_becomes_ready_and_is_told_to_end() {
+    let volume = Tmpfs::mount(1 << 20);
+    let delivery = volume.path().join("orders");
+    let keywheel = Launch::agent(&format!(
+        "deliveries:\n  - name: orders\n    directory: {}\n    secrets: {{greeting: env://GREETING}}\n",
+        delivery.display()
+    ))
+    .env("GREETING", "hello")
+    .start();
+    keywheel.wait_for_file(&delivery.join("greeting/value"), Duration::from_secs(10));
+    keywheel.wait_ready(Duration::from_secs(10));
+    assert_eq!(keywheel.admin("/livez").unwrap().status, 200);
+    assert_eq!(keywheel.terminate(Duration::from_secs(10)), Some(0));
+    assert!(!keywheel.logs().contains("hello"));
 }
