@@ -17,6 +17,7 @@ pub mod memory;
 pub mod notify;
 pub mod payload;
 pub mod provider;
+pub mod quote;
 pub mod reference;
 pub mod registry;
 pub mod render;

@@ -9,6 +9,7 @@ use super::section::{Item, Section, Setting};
 use crate::notify::{Exec, Notifier, Signal, SignalNumber, Target};
 use crate::payload::{FilePath, Mode, Owner};
 use crate::reference::SecretRef;
+use crate::render::{FilePlan, FileSpec, Template};
 
 /// One directory, and what is delivered into it.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub struct DeliveryConfig {
     pub owner: Option<Owner>,
     /// The secrets by the name that templates and the default layout use.
     pub secrets: BTreeMap<String, SecretConfig>,
-    /// The files; `None` is one file per field.
-    pub files: Option<Vec<FileConfig>>,
+    /// The files that are made of the secrets.
+    pub files: FilePlan,
     /// Whom to tell after a change, in this order.
     pub on_change: Vec<Notifier>,
     /// How long a generation stays after it was replaced, for readers that still hold it.
@@ -40,19 +41,6 @@ pub struct SecretConfig {
     pub refresh: Duration,
     /// For how long the last good value serves while its source does not answer; for ever when it is not given.
     pub max_stale: Option<Duration>,
-}
-
-/// One file of a delivery.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FileConfig {
-    /// Where, below the directory.
-    pub path: FilePath,
-    /// What messages call the template: its file, or its setting.
-    pub template_name: String,
-    /// The text of the template.
-    pub template: String,
-    /// The file's permissions.
-    pub mode: Mode,
 }
 
 impl SecretConfig {
@@ -109,7 +97,10 @@ fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String
             BTreeMap::new()
         }
     };
-    let files = section.item("files").map(|files| read_files(&files, folder));
+    let files = match section.item("files") {
+        Some(files) => read_files(&files, folder, &secrets.keys().cloned().collect()),
+        None => FilePlan::per_field(),
+    };
     let on_change = section.list("on_change").iter().filter_map(read_notifier).collect();
     let overlap = section.optional("overlap").unwrap_or(DeliveryConfig::DEFAULT_OVERLAP);
     for key in ["validate", "verify", "window", "splay"] {
@@ -177,12 +168,13 @@ fn is_secret_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-fn read_files(list: &Item<'_>, folder: &Path) -> Vec<FileConfig> {
-    let mut files: Vec<FileConfig> = Vec::new();
+fn read_files(list: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> FilePlan {
+    let mut files: Vec<FileSpec> = Vec::new();
     for item in list.list() {
-        let Some(file) = item.section().and_then(|section| read_file(section, &item, folder)) else {
-            continue;
-        };
+        let Some(file) = item.section().and_then(|section| read_file(section, &item, folder)) else { continue };
+        if let Err(error) = file.template.check(secrets) {
+            item.mistake(error.to_string());
+        }
         for other in &files {
             let (a, b) = (Path::new(file.path.as_str()), Path::new(other.path.as_str()));
             if a == b {
@@ -193,17 +185,18 @@ fn read_files(list: &Item<'_>, folder: &Path) -> Vec<FileConfig> {
         }
         files.push(file);
     }
-    files
+    // What it refuses was noted above, with its place.
+    FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field())
 }
 
-fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option<FileConfig> {
+fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option<FileSpec> {
     let path: Option<FilePath> = section.required("path");
     let mode = section.optional("mode").unwrap_or_default();
     let value = section.item("value");
     let template_file: Option<PathBuf> = section.optional("template_file");
     let template = match (value, template_file) {
         (Some(value), None) => match value.scalar() {
-            Some(text) => Some((format!("{}.value", item.name()), text)),
+            Some(text) => parse_template(&value, format!("{}.value", item.name()), text),
             None => {
                 value.mistake(format!("must be a template text, and is {}", value.describe()));
                 None
@@ -211,9 +204,8 @@ fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option
         },
         (None, Some(file)) => {
             let file = folder.join(file);
-            let text = read_text(&file)
-                .map_err(|error| section.mistake(format!("the template file {} {error}", file.display())));
-            text.ok().map(|text| (file.display().to_string(), text))
+            let text = read_text(&file).map_err(|error| section.mistake(format!("the template file {} {error}", file.display())));
+            text.ok().and_then(|text| parse_template(item, file.display().to_string(), text))
         }
         _ => {
             section.mistake("needs either `value` or `template_file`");
@@ -221,8 +213,11 @@ fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option
         }
     };
     section.finish();
-    let (template_name, template) = template?;
-    Some(FileConfig { path: path?, template_name, template, mode })
+    Some(FileSpec { path: path?, template: template?, mode })
+}
+
+fn parse_template(item: &Item<'_>, name: String, text: String) -> Option<Template> {
+    Template::parse(name, text).map_err(|error| item.mistake(error.to_string())).ok()
 }
 
 fn read_notifier(item: &Item<'_>) -> Option<Notifier> {

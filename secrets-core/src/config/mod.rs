@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use self::delivery::{DeliveryConfig, FileConfig, SecretConfig};
+pub use self::delivery::{DeliveryConfig, SecretConfig};
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::node::Place;
 use self::node::{Content, Node};

@@ -23,7 +23,7 @@ use crate::keeper::KeeperHandle;
 use crate::notify::Event;
 use crate::payload::Payload;
 use crate::reference::SecretRef;
-use crate::render::{self, RenderInput};
+use crate::render::RenderInput;
 use crate::schedule::{self, Failure};
 use crate::secret::{Secret, Version};
 
@@ -232,7 +232,7 @@ impl Delivery {
             (name.clone(), RenderInput { secret: Arc::clone(secret), field })
         };
         let inputs = secrets.iter().map(input).collect();
-        render::render(self.config.files.as_deref(), &inputs).map_err(|error| self.here(error))
+        self.config.files.render(&inputs).map_err(|error| self.here(error))
     }
 
     /// Makes the files of `secrets` visible; returns whether that needed a new generation, and the generation.

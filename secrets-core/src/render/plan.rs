@@ -135,7 +135,7 @@ fn render_fields(inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
                 secrets: [name.clone()].into(),
             };
             files.insert(path, made);
-            Ok(())
+            Ok::<(), Error>(())
         };
         match &input.field {
             Some(field) => add(one_component(name, "secret")?, input.secret.field(field)?)?,

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use keywheel_core::client::Client;
 use keywheel_core::config::{Config, add_from_environment};
 use keywheel_core::environment::Environment;
+use keywheel_core::quote;
 use keywheel_core::{Secret, SecretRef, SecretValue};
 use zeroize::Zeroizing;
 
@@ -83,11 +84,9 @@ fn print(fetched: &Fetched<'_>, format: Format) -> Result<SecretValue, Failure> 
 }
 
 fn line(name: &str, value: &str, format: Format) -> Result<Zeroizing<String>, Failure> {
-    let quoted = match format {
-        Format::Env => keywheel_core::render::quote_shell(value),
-        _ => Some(keywheel_core::render::quote_dotenv(value)),
-    };
-    let quoted = Zeroizing::new(quoted.ok_or_else(|| Failure::other(format!("{name} has a NUL byte, which no variable can hold")))?);
+    let quote = if format == Format::Env { quote::shell } else { quote::dotenv };
+    let nul = || Failure::other(format!("{name} has a NUL byte, which no variable can hold"));
+    let quoted = Zeroizing::new(quote(value).ok_or_else(nul)?);
     let export = if format == Format::Env { "export " } else { "" };
     Ok(Zeroizing::new(format!("{export}{name}={}", *quoted)))
 }

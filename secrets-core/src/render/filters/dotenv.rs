@@ -3,14 +3,14 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, State};
 
+use crate::quote;
 use crate::render::failure::said;
 
 use super::text;
 
 /// Quotes a value so that a `.env` file gives it back as it was, or writes a map as `NAME=value` lines in the order of the names.
 ///
-/// A value stands between single quotes where it can, which every reader of such files takes literally; one with a single quote, a
-/// backslash or the end of a line stands between double quotes, with `\\`, `\"`, `\$` and `\n`. A NUL is refused.
+/// See [`quote::dotenv`]. A NUL is refused.
 pub(super) fn dotenv(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
     if value.kind() != ValueKind::Map {
         return quoted(&text(state, &value)?);
@@ -36,21 +36,5 @@ fn is_variable(name: &str) -> bool {
 }
 
 fn quoted(text: &str) -> Result<String, Error> {
-    if text.contains('\0') {
-        return Err(said("the value has a NUL, which no environment can carry"));
-    }
-    if !text.contains(['\'', '\\', '\n', '\r']) {
-        return Ok(format!("'{text}'"));
-    }
-    let mut quoted = String::with_capacity(2 * text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '\n' => quoted.push_str("\\n"),
-            '\\' | '"' | '$' => quoted.extend(['\\', c]),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    Ok(quoted)
+    quote::dotenv(text).ok_or_else(|| said("the value has a NUL, which no environment can carry"))
 }

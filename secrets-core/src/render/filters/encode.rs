@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::quote;
 use crate::render::context::Notes;
 use crate::render::failure::said;
 
@@ -63,11 +64,7 @@ pub(super) fn sha256(state: &State<'_, '_>, value: Value) -> Result<String, Erro
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Quotes a text for a POSIX shell: between single quotes, in which nothing is special (XCU 2.2.2); a NUL cannot be quoted.
+/// Quotes a text for a POSIX shell; see [`quote::shell`]. A NUL is refused.
 pub(super) fn shell(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
-    let text = text(state, &value)?;
-    if text.contains('\0') {
-        return Err(said("the value has a NUL, which no shell can carry"));
-    }
-    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+    quote::shell(&text(state, &value)?).ok_or_else(|| said("the value has a NUL, which no shell can carry"))
 }
