@@ -125,13 +125,13 @@ impl AtomicDir {
     /// [`Deliver`](crate::ErrorKind::Deliver) when the directory cannot be read, or something foreign is in the place of a visible name.
     pub fn plan(settings: &Settings, payload: &Payload) -> Result<Vec<Change>> {
         let planned = || match folder::open_path(&settings.directory) {
-            Err(Errno::NOENT) => Ok(compare::changes(None, payload, settings.owner)?),
+            Err(Errno::NOENT) => Ok(compare::changes(None, payload, settings.owner)),
             Err(errno) => Err(Failure::of("open", settings.directory.display())(errno).into()),
             Ok(root) => {
                 links::refuse_foreign(&root, &links::visible(payload))?;
                 let current = Current::find(&root)?;
                 let folder = current.as_ref().map(|current| &current.folder);
-                Ok(compare::changes(folder, payload, settings.owner)?)
+                Ok(compare::changes(folder, payload, settings.owner))
             }
         };
         planned().map_err(|error| located(error, settings))
@@ -187,7 +187,7 @@ impl AtomicDir {
         // 1
         let current = Current::find(&self.root)?;
         let folder = current.as_ref().map(|current| &current.folder);
-        let changes = compare::changes(folder, payload, self.settings.owner)?;
+        let changes = compare::changes(folder, payload, self.settings.owner);
         let unchanged = changes.is_empty() && folder.is_some_and(Manifest::is_in);
         Step::Compared.done(DATA);
         if unchanged {

@@ -10,7 +10,6 @@ use rustix::fs::{FileType, Mode as Permissions, OFlags, fstat, openat};
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use super::failure::Failure;
 use super::folder;
 use super::manifest::Manifest;
 use crate::payload::{FilePath, Owner, Payload, PayloadFile};
@@ -55,16 +54,12 @@ impl fmt::Display for Change {
 
 /// Returns what has to change in the generation in `current`, ordered by path; nothing when all is as wanted.
 ///
-/// A file that cannot be read counts as changed: writing it anew is what helps.
-pub(super) fn changes(
-    current: Option<&OwnedFd>,
-    payload: &Payload,
-    owner: Option<Owner>,
-) -> Result<Vec<Change>, Failure> {
-    let mut found = match current {
-        Some(folder) => files(folder, payload.files.len() + MOST_EXTRA)?,
-        None => BTreeSet::new(),
-    };
+/// A file that cannot be read counts as changed, since writing it anew is what helps; so does, every time, one whose mode keeps even the
+/// program itself from reading it.
+pub(super) fn changes(current: Option<&OwnedFd>, payload: &Payload, owner: Option<Owner>) -> Vec<Change> {
+    let mut found = current.map_or_else(BTreeSet::new, |folder| {
+        files(folder, components(payload) + MOST_EXTRA)
+    });
     found.remove(Manifest::FILE);
     let mut changes = Vec::new();
     for (path, file) in &payload.files {
@@ -82,41 +77,56 @@ pub(super) fn changes(
         kind: ChangeKind::Removed,
     }));
     changes.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(changes)
+    changes
 }
 
-/// Lists the paths of everything below `top` that is no folder, and of folders that are too deep to be a payload's; about `most` of them.
-fn files(top: &OwnedFd, most: usize) -> Result<BTreeSet<String>, Failure> {
-    let failed = || Failure::of("list", "the current generation");
+/// Lists the paths of everything below `top` that is no folder, and of folders that cannot be a payload's or cannot be listed. Looks at
+/// `most` entries at most.
+fn files(top: &OwnedFd, most: usize) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![String::new()];
-    let mut seen = 0;
+    let mut left = most;
     while let Some(prefix) = folders.pop() {
-        let components = prefix.split('/').filter(|component| !component.is_empty());
-        let opened = folder::open_below(top, components).map_err(failed())?;
-        let listed = opened.as_ref().unwrap_or(top);
-        for entry in folder::entries(listed).map_err(failed())? {
-            let entry = entry.map_err(failed())?;
-            seen += 1;
-            if seen > most {
-                return Ok(found);
+        match list(top, &prefix, left) {
+            Ok(entries) => {
+                left -= entries.len();
+                for (path, is_folder) in entries {
+                    if is_folder && path.parse::<FilePath>().is_ok() {
+                        folders.push(path + "/");
+                    } else {
+                        found.insert(path);
+                    }
+                }
             }
-            let name = entry.file_name().to_string_lossy();
-            let kind = match entry.file_type() {
-                FileType::Unknown => folder::kind(listed, &name)
-                    .map_err(failed())?
-                    .unwrap_or(FileType::Unknown),
-                kind => kind,
-            };
-            let path = format!("{prefix}{name}");
-            if kind == FileType::Directory && path.parse::<FilePath>().is_ok() {
-                folders.push(path + "/");
-            } else {
-                found.insert(path);
+            Err(_) => {
+                found.insert(prefix);
             }
         }
     }
-    Ok(found)
+    found
+}
+
+/// Lists the folder at `prefix` (empty, or ending in `/`): the path of each entry, and whether it is a folder itself.
+fn list(top: &OwnedFd, prefix: &str, most: usize) -> rustix::io::Result<Vec<(String, bool)>> {
+    let components = prefix.split('/').filter(|component| !component.is_empty());
+    let opened = folder::open_below(top, components)?;
+    let folder = opened.as_ref().unwrap_or(top);
+    let mut listed = Vec::new();
+    for entry in folder::entries(folder)?.take(most) {
+        let entry = entry?;
+        let kind = match entry.file_type() {
+            FileType::Unknown => folder::kind(folder, entry.file_name())?,
+            kind => Some(kind),
+        };
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        listed.push((path, kind == Some(FileType::Directory)));
+    }
+    Ok(listed)
+}
+
+/// Returns at least the number of files and folders that `payload` makes.
+fn components(payload: &Payload) -> usize {
+    payload.files.keys().map(|path| path.components().count()).sum()
 }
 
 fn difference(

@@ -74,7 +74,7 @@ pub(super) fn entries(folder: impl AsFd) -> Result<impl Iterator<Item = Result<D
 }
 
 /// Returns what kind of file `name` in `parent` is, or `None` when there is nothing; a link is a link.
-pub(super) fn kind(parent: impl AsFd, name: &str) -> Result<Option<FileType>> {
+pub(super) fn kind(parent: impl AsFd, name: impl Arg) -> Result<Option<FileType>> {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
         Err(Errno::NOENT) => Ok(None),

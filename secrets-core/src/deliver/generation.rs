@@ -81,7 +81,7 @@ impl Current {
     /// Finds the current generation of the delivery directory `root`.
     ///
     /// There is none when `..data` is missing, is no link, points to anything but the plain name of a generation, or to one that is no
-    /// folder: such a link is never followed, only replaced.
+    /// folder or may not be opened: such a link is never followed, only replaced.
     pub(super) fn find(root: impl AsFd) -> Result<Option<Self>, Failure> {
         let target = match readlinkat(&root, DATA, Vec::new()) {
             Ok(target) => target,
@@ -93,7 +93,7 @@ impl Current {
         };
         match folder::open(root, name.as_str()) {
             Ok(folder) => Ok(Some(Self { name, folder })),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => Ok(None),
             Err(errno) => Err(Failure::of("open", name)(errno)),
         }
     }

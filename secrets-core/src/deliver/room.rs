@@ -30,7 +30,7 @@ impl Room {
         let folders: BTreeSet<&str> = payload.files.keys().flat_map(parents).collect();
         let missing = links::visible(payload)
             .into_iter()
-            .filter(|name| folder::kind(&folder, name) == Ok(None));
+            .filter(|name| folder::kind(&folder, *name) == Ok(None));
         // The manifest and `..data_tmp` are two more.
         let files = payload.files.len() + folders.len() + missing.count() + 2;
         Ok(Self {

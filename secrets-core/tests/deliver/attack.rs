@@ -370,3 +370,30 @@ fn folders_inside_a_generation_that_is_written_cannot_be_swapped_for_links() {
     assert_eq!(snapshot(&outside), before);
     assert!(write(&mut dir, &first()));
 }
+
+#[test]
+fn what_was_made_unreadable_is_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    // Capabilities belong to a thread: this one loses root's way around permissions for good.
+    let test = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective
+            .remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, sets).unwrap();
+        for name in ["", "a", "folder", "folder/x"] {
+            let volume = Volume::new();
+            let directory = volume.directory();
+            let mut dir = open(&directory);
+            write(&mut dir, &first());
+            let path = current(&directory).join(name);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+            assert!(write(&mut dir, &first()), "{name:?}");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+            drop(open(&directory));
+            assert_shows(&directory, &first(), 0);
+        }
+    };
+    std::thread::scope(|scope| scope.spawn(test).join().unwrap());
+}
