@@ -65,8 +65,15 @@ impl Keeper {
         let (state, seen) = watch::channel(Kept::default());
         let (ask, asked) = mpsc::channel(16);
         let provider = Arc::clone(client.provider(reference)?);
-        let keeper =
-            Self { reference: reference.whole(), provider, refresh, clock: clock.clone(), state, asked, told: Vec::new() };
+        let keeper = Self {
+            reference: reference.whole(),
+            provider,
+            refresh,
+            clock: clock.clone(),
+            state,
+            asked,
+            told: Vec::new(),
+        };
         Ok((keeper, KeeperHandle { state: seen, ask }))
     }
 

@@ -45,7 +45,11 @@ fn assert_mistake(delivery: &str, place: &str, words: &str) {
     let text = format!("deliveries:\n- name: a\n  directory: /run/a\n{delivery}");
     let found = mistakes(&text);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].starts_with(&format!("keywheel.yaml:{place}: ")) && found[0].contains(words), "{}", found[0]);
+    assert!(
+        found[0].starts_with(&format!("keywheel.yaml:{place}: ")) && found[0].contains(words),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]
@@ -95,7 +99,10 @@ deliveries:
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (line, (place, words)) in found.iter().zip(expected) {
-        assert!(line.starts_with(&format!("keywheel.yaml:{place}: ")) && line.contains(words), "{line}\n  {place} {words}");
+        assert!(
+            line.starts_with(&format!("keywheel.yaml:{place}: ")) && line.contains(words),
+            "{line}\n  {place} {words}"
+        );
     }
 }
 
@@ -103,21 +110,41 @@ deliveries:
 fn refuses_what_would_do_harm_or_nothing() {
     const SECRETS: &str = "  secrets: {s: memory://x}\n";
     let with = |more: &str| format!("{SECRETS}  {more}\n");
-    assert_mistake(&with("files: [{path: a, value: x}, {path: a, value: y}]"), "5:32", "two files have the path \"a\"");
-    assert_mistake(&with("files: [{path: a, value: x}, {path: a/b, value: y}]"), "5:32", "one is the other's folder");
+    assert_mistake(
+        &with("files: [{path: a, value: x}, {path: a, value: y}]"),
+        "5:32",
+        "two files have the path \"a\"",
+    );
+    assert_mistake(
+        &with("files: [{path: a, value: x}, {path: a/b, value: y}]"),
+        "5:32",
+        "one is the other's folder",
+    );
     assert_mistake(&with("files: [{path: a/../b, value: x}]"), "5:18", "a component begins with `..`");
     assert_mistake(&with("files: [{path: ..data, value: x}]"), "5:18", "begins with `..`");
     assert_mistake(&with("files: [{path: a}]"), "5:11", "needs either `value` or `template_file`");
-    assert_mistake(&with("files: [{path: a, template_file: /no/such.j2}]"), "5:11", "/no/such.j2 cannot be read");
+    assert_mistake(
+        &with("files: [{path: a, template_file: /no/such.j2}]"),
+        "5:11",
+        "/no/such.j2 cannot be read",
+    );
     assert_mistake(&with("on_change: [{exec: {command: []}}]"), "5:22", "`command` needs a program");
-    assert_mistake(&with("on_change: [{signal: {signal: HUP}}]"), "5:24", "needs either `process` or `pid_file`");
+    assert_mistake(
+        &with("on_change: [{signal: {signal: HUP}}]"),
+        "5:24",
+        "needs either `process` or `pid_file`",
+    );
     assert_mistake(&with("on_change: [{restart: {grace: 30s}}]"), "5:25", "cannot do this yet");
     assert_mistake(&with("verify: {http: x}"), "5:11", "cannot do this yet");
     assert_mistake(&with("owner: {uid: -1}"), "5:16", "must be a whole number");
     assert_mistake("  secrets: {\"a b\": memory://x}\n", "4:20", "a secret's name has letters");
     assert_mistake("  secrets: {s: {ref: memory://x, refresh: 1ms}}\n", "4:16", "at least 100ms");
     assert_mistake("  secrets: {s: hunter2}\n", "4:16", "PROVIDER://PATH#FIELD");
-    assert_mistake("  secrets: {s: \"memory://${NOT_SET}\"}\n", "4:16", "the variable \"NOT_SET\" is not set");
+    assert_mistake(
+        "  secrets: {s: \"memory://${NOT_SET}\"}\n",
+        "4:16",
+        "the variable \"NOT_SET\" is not set",
+    );
     assert_mistake("", "2:3", "needs `secrets`");
 }
 
@@ -125,9 +152,13 @@ fn refuses_what_would_do_harm_or_nothing() {
 fn a_file_that_is_no_configuration_says_so() {
     assert!(mistakes("")[0].contains("the configuration is empty"));
     assert!(mistakes("- a\n")[0].contains("must be a mapping, and is a list"));
-    assert_eq!(mistakes("a: 1\na: 2\n"), ["keywheel.yaml:2:1: the file: not valid YAML: duplicate mapping key: a"]);
+    assert_eq!(
+        mistakes("a: 1\na: 2\n"),
+        ["keywheel.yaml:2:1: the file: not valid YAML: duplicate mapping key: a"]
+    );
     assert!(mistakes("a: [1\nb: 2\n")[0].contains("not valid YAML"));
-    let missing = Config::load(Path::new("/no/such"), &Registry::default(), &Environment::default()).unwrap_err();
+    let missing =
+        Config::load(Path::new("/no/such"), &Registry::default(), &Environment::default()).unwrap_err();
     assert!(missing.to_string().contains("cannot be read"), "{missing}");
 }
 

@@ -196,7 +196,10 @@ impl Delivery {
         let secret = |(name, input): (&String, &Input)| match reads.get(&input.config.reference.whole()) {
             Some(Ok(secret)) => Ok((name.clone(), Arc::clone(secret))),
             Some(Err(error)) => Err(self.here(error.clone())),
-            None => Err(self.here(named(Error::new(ErrorKind::NotFound, "read", "was not read"), &input.config.reference))),
+            None => Err(self.here(named(
+                Error::new(ErrorKind::NotFound, "read", "was not read"),
+                &input.config.reference,
+            ))),
         };
         self.inputs.iter().map(secret).collect()
     }
@@ -252,7 +255,8 @@ impl Delivery {
         .await?;
         self.directory = Some(directory);
         let (published, generation) = written.map_err(|error| self.here(error))?;
-        self.delivered = secrets.iter().map(|(name, secret)| (name.clone(), secret.version().clone())).collect();
+        self.delivered =
+            secrets.iter().map(|(name, secret)| (name.clone(), secret.version().clone())).collect();
         if published {
             info!(delivery = self.name(), generation, secrets = %versions(&self.delivered), "delivered");
         }
@@ -349,14 +353,15 @@ async fn at(clock: &Clock, instant: Option<Instant>) {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Error::new(ErrorKind::Deliver, "write", "the file work ended by itself; this is a defect"))
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        Error::new(ErrorKind::Deliver, "write", "the file work ended by itself; this is a defect")
+    })
 }
 
 fn versions(delivered: &BTreeMap<String, Version>) -> String {
     const SHOWN: usize = 8;
-    let mut shown: Vec<String> = delivered.iter().take(SHOWN).map(|(name, version)| format!("{name}@{version}")).collect();
+    let mut shown: Vec<String> =
+        delivered.iter().take(SHOWN).map(|(name, version)| format!("{name}@{version}")).collect();
     if delivered.len() > SHOWN {
         shown.push(format!("and {} more", delivered.len() - SHOWN));
     }

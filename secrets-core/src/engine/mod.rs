@@ -103,7 +103,8 @@ impl Engine {
         };
         keeping.shutdown().await;
         stopping.send_replace(true);
-        let drained = tokio::time::timeout(Self::DRAIN, async { while running.join_next().await.is_some() {} }).await;
+        let drained =
+            tokio::time::timeout(Self::DRAIN, async { while running.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             warn!(after = ?Self::DRAIN, "a delivery did not come to its end in time; it is stopped where it is");
             running.shutdown().await;
@@ -149,7 +150,8 @@ impl Engine {
     pub async fn plan(self) -> Result<Vec<(String, Vec<Change>)>> {
         let inputs = self.read_all().await;
         self.client.close(Self::CLOSE).await;
-        let plan = |delivery: &Delivery| Ok((delivery.name().to_owned(), delivery.plan(delivery.take(&inputs)?)?));
+        let plan =
+            |delivery: &Delivery| Ok((delivery.name().to_owned(), delivery.plan(delivery.take(&inputs)?)?));
         self.deliveries.iter().map(plan).collect()
     }
 
@@ -173,7 +175,11 @@ fn intervals(deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Duration> {
     intervals
 }
 
-fn build_delivery(config: &DeliveryConfig, handles: &BTreeMap<SecretRef, KeeperHandle>, clock: &Clock) -> Delivery {
+fn build_delivery(
+    config: &DeliveryConfig,
+    handles: &BTreeMap<SecretRef, KeeperHandle>,
+    clock: &Clock,
+) -> Delivery {
     let input = |(name, secret): (&String, &crate::config::SecretConfig)| {
         let handle = handles.get(&secret.reference.whole())?.clone();
         Some((name.clone(), Input { config: secret.clone(), handle }))
@@ -183,5 +189,6 @@ fn build_delivery(config: &DeliveryConfig, handles: &BTreeMap<SecretRef, KeeperH
 }
 
 fn broken() -> Error {
-    Error::new(ErrorKind::Invalid, "run", "a part of the engine ended by itself").with_help("this is a defect; please report it")
+    Error::new(ErrorKind::Invalid, "run", "a part of the engine ended by itself")
+        .with_help("this is a defect; please report it")
 }

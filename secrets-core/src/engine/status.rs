@@ -80,7 +80,8 @@ impl StatusHandle {
     /// Returns the standing now.
     pub fn status(&self) -> Status {
         let now = self.clock.now();
-        let deliveries: Vec<DeliveryStatus> = self.deliveries.iter().map(|delivery| delivery.status(now)).collect();
+        let deliveries: Vec<DeliveryStatus> =
+            self.deliveries.iter().map(|delivery| delivery.status(now)).collect();
         Status { ready: deliveries.iter().all(DeliveryStatus::is_ready), deliveries }
     }
 }
@@ -119,7 +120,11 @@ fn secret_status(name: &str, input: &Input, now: Timestamp) -> SecretStatus {
         version: kept.secret.as_ref().map(|secret| secret.version().to_string()),
         confirmed_at: kept.confirmed_at,
         next_at: kept.next_at,
-        lease_deadline: kept.secret.as_ref().and_then(|secret| secret.lease.as_ref()).map(|lease| lease.deadline()),
+        lease_deadline: kept
+            .secret
+            .as_ref()
+            .and_then(|secret| secret.lease.as_ref())
+            .map(|lease| lease.deadline()),
         stale,
         failures: kept.failures,
         error: kept.error.as_ref().map(ToString::to_string),

@@ -103,3 +103,117 @@ impl<P: Provider> Provider for Retry<P> {
         self.inner.close().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::memory::Memory;
+
+    const POLICY: RetryPolicy =
+        RetryPolicy { retries: 4, first: Duration::from_millis(200), longest: Duration::from_secs(1) };
+
+    fn fixture() -> (Memory, Retry<Memory>, SecretRef) {
+        let memory = Memory::new();
+        memory.set("a", [("f", "v")]);
+        (memory.clone(), Retry::new(memory, POLICY), "memory://a".parse().unwrap())
+    }
+
+    fn failure(kind: ErrorKind) -> Error {
+        Error::new(kind, "read", "by appointment")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_temporary_failure_is_tried_again_until_it_ends_or_the_retries_do() {
+        let (memory, retry, reference) = fixture();
+        memory.fail_next(4, failure(ErrorKind::Unavailable));
+        assert!(retry.read(&reference).await.is_ok());
+        assert_eq!(memory.reads(), 5);
+        memory.fail_next(5, failure(ErrorKind::Unavailable));
+        assert_eq!(retry.read(&reference).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(memory.reads(), 10);
+        memory.fail_next(4, failure(ErrorKind::Timeout));
+        assert!(retry.read_if_changed(&reference, &Version::new(0)).await.unwrap().is_some());
+        assert_eq!(memory.version_checks(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permanent_failure_is_never_tried_again() {
+        let (memory, retry, reference) = fixture();
+        let start = Instant::now();
+        let kinds = [
+            ErrorKind::Config,
+            ErrorKind::Unauthenticated,
+            ErrorKind::PermissionDenied,
+            ErrorKind::NotFound,
+            ErrorKind::Invalid,
+            ErrorKind::Unsupported,
+        ];
+        for kind in kinds {
+            memory.fail_next(1, failure(kind));
+            assert_eq!(retry.read(&reference).await.unwrap_err().kind(), kind);
+        }
+        // Nor when a temporary failure turns into it.
+        memory.fail_next(1, failure(ErrorKind::PermissionDenied));
+        memory.fail_next(1, failure(ErrorKind::Unavailable).with_retry_after(Some(Duration::ZERO)));
+        assert_eq!(retry.read(&reference).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(memory.reads(), kinds.len() + 2);
+        assert!(start.elapsed() < Duration::from_millis(10), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_is_left_alone_for_as_long_as_it_asks() {
+        let (memory, retry, reference) = fixture();
+        let asked = Duration::from_millis(900);
+        memory.fail_next(2, failure(ErrorKind::RateLimited).with_retry_after(Some(asked)));
+        let start = Instant::now();
+        assert!(retry.read(&reference).await.is_ok());
+        let waited = start.elapsed();
+        assert!(waited >= 2 * asked && waited < 2 * asked + Duration::from_millis(10), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_asks_for_more_than_the_longest_wait_is_left_to_the_caller() {
+        let (memory, retry, reference) = fixture();
+        let asked = Some(POLICY.longest + Duration::from_millis(1));
+        memory.fail_next(9, failure(ErrorKind::RateLimited).with_retry_after(asked));
+        let start = Instant::now();
+        let error = retry.read(&reference).await.unwrap_err();
+        assert_eq!((error.retry_after(), memory.reads()), (asked, 1));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn waits_are_any_part_of_bounds_that_double() {
+        let bounds = [200, 400, 800, 1000].map(Duration::from_millis);
+        let mut seen = [(Duration::MAX, Duration::ZERO); 4];
+        for _ in 0..1000 {
+            let waits: Vec<Duration> = FullJitter(POLICY).build().collect();
+            assert_eq!(waits.len(), bounds.len());
+            for (((shortest, longest), wait), bound) in seen.iter_mut().zip(waits).zip(bounds) {
+                assert!(wait <= bound, "{wait:?} of {bound:?}");
+                (*shortest, *longest) = ((*shortest).min(wait), (*longest).max(wait));
+            }
+        }
+        // Of a thousand, all of them in nine tenths of the bound: that is no chance.
+        for ((shortest, longest), bound) in seen.into_iter().zip(bounds) {
+            assert!(
+                shortest < bound / 10 && longest > bound * 9 / 10,
+                "{shortest:?} {longest:?} of {bound:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_call_tries_no_more() {
+        let (memory, retry, reference) = fixture();
+        memory.fail_until_cleared(failure(ErrorKind::Unavailable).with_retry_after(Some(POLICY.longest)));
+        let read = tokio::time::timeout(POLICY.longest * 2 + POLICY.first, retry.read(&reference));
+        assert!(read.await.is_err());
+        assert_eq!(memory.reads(), 3);
+        tokio::time::sleep(POLICY.longest * 10).await;
+        assert_eq!(memory.reads(), 3);
+    }
+}

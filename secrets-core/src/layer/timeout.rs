@@ -67,3 +67,79 @@ async fn bounded_close(limit: Duration, close: impl Future<Output = Result<()>>)
         Err(Error::new(ErrorKind::Timeout, "close", format!("no answer within {limit:?}")))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::layer::{Retry, RetryPolicy};
+    use crate::memory::Memory;
+
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    fn fixture(delay: Duration) -> (Memory, Timeout<Memory>, SecretRef) {
+        let memory = Memory::new();
+        memory.set("a", [("f", "v")]);
+        memory.answer_after(delay);
+        (memory.clone(), Timeout::new(memory, LIMIT), "memory://a#f".parse().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_in_time_is_the_answer() {
+        let (_, timeout, reference) = fixture(LIMIT - Duration::from_millis(1));
+        let secret = timeout.read(&reference).await.unwrap();
+        assert!(timeout.read_if_changed(&reference, secret.version()).await.unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_in_time_is_a_temporary_error_that_says_so() {
+        let (memory, timeout, reference) = fixture(Duration::from_secs(3600));
+        let start = Instant::now();
+        let error = timeout.read(&reference).await.unwrap_err();
+        assert!(start.elapsed() < LIMIT + Duration::from_millis(10), "{:?}", start.elapsed());
+        assert_eq!(
+            format!("{error:?}"),
+            "Error(Timeout, temporary: read: timed out: no answer within 2s (reference: memory://a#f))"
+        );
+        let error = timeout.read_if_changed(&reference, &Version::new(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        memory.answer_after(Duration::ZERO);
+        assert!(timeout.read(&reference).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_try_has_the_whole_time() {
+        let (memory, timeout, reference) = fixture(Duration::from_secs(3600));
+        let policy = RetryPolicy { retries: 2, ..RetryPolicy::default() };
+        let start = Instant::now();
+        assert!(Retry::new(timeout, policy).read(&reference).await.is_err());
+        assert_eq!(memory.reads(), 3);
+        assert!(start.elapsed() >= 3 * LIMIT && start.elapsed() < 3 * LIMIT + 2 * policy.longest);
+    }
+
+    /// A provider that hangs when it is closed.
+    #[derive(Debug)]
+    struct Clinging;
+
+    #[async_trait]
+    impl Provider for Clinging {
+        fn validate(&self, _: &SecretRef) -> Result<()> {
+            Ok(())
+        }
+
+        async fn read(&self, _: &SecretRef) -> Result<Secret> {
+            std::future::pending().await
+        }
+
+        async fn close(&self) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_is_bounded_too() {
+        let error = Timeout::new(Clinging, LIMIT).close().await.unwrap_err();
+        assert_eq!(error.to_string(), "close: timed out: no answer within 2s");
+    }
+}

@@ -27,7 +27,8 @@ impl Exec {
     pub(super) async fn run(&self, event: &Event) -> Result<String> {
         let mut group = Group::start(&mut self.command(event)).map_err(|error| {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let reason = if missing { "there is no such program".into() } else { format!("cannot start it: {error}") };
+            let reason =
+                if missing { "there is no such program".into() } else { format!("cannot start it: {error}") };
             self.failed(reason)
         })?;
         match tokio::time::timeout(self.timeout, group.wait()).await {
@@ -44,9 +45,15 @@ impl Exec {
     }
 
     fn command(&self, event: &Event) -> Command {
-        let (program, arguments) = self.command.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+        let (program, arguments) =
+            self.command.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
         for (name, _) in std::env::vars_os() {
             if HELD_BACK.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
                 command.env_remove(name);

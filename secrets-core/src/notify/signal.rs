@@ -118,8 +118,11 @@ impl Signal {
                 Ok(()) => sent.push(pid.as_raw_nonzero().to_string()),
                 Err(Errno::SRCH) => {}
                 Err(Errno::PERM) => {
-                    let help = "run Keywheel as the user of the application; in a pod with shareProcessNamespace";
-                    return Err(self.failed(format!("process {} belongs to another user", pid.as_raw_nonzero())).with_help(help));
+                    let help =
+                        "run Keywheel as the user of the application; in a pod with shareProcessNamespace";
+                    return Err(self
+                        .failed(format!("process {} belongs to another user", pid.as_raw_nonzero()))
+                        .with_help(help));
                 }
                 Err(errno) => return Err(self.failed(format!("process {}: {errno}", pid.as_raw_nonzero()))),
             }
@@ -131,8 +134,11 @@ impl Signal {
     }
 
     fn find(&self, name: &str) -> Result<Vec<(Pid, OwnedFd)>> {
-        let entries = fs::read_dir("/proc").map_err(|error| self.failed(format!("cannot list /proc: {error}")))?;
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
+        let entries =
+            fs::read_dir("/proc").map_err(|error| self.failed(format!("cannot list /proc: {error}")))?;
+        let pids = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(Pid::from_raw);
         let own = rustix::process::getpid();
         let found = pids.filter(|pid| *pid != own && is_named(*pid, name)).filter_map(|pid| {
             let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -143,12 +149,15 @@ impl Signal {
     }
 
     fn open_from_file(&self, path: &Path) -> Result<(Pid, OwnedFd)> {
-        let text = read_bounded(path, 64).map_err(|error| self.failed(format!("cannot read the PID file: {error}")))?;
+        let text = read_bounded(path, 64)
+            .map_err(|error| self.failed(format!("cannot read the PID file: {error}")))?;
         let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<i32>().ok());
         let pid = number.filter(|number| *number > 1).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| self.failed("the PID file does not hold the number of a process"))?;
         if pid == rustix::process::getpid() {
-            return Err(self.failed("the PID file holds the number of Keywheel itself").with_temporary(false));
+            return Err(self
+                .failed("the PID file holds the number of Keywheel itself")
+                .with_temporary(false));
         }
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => Ok((pid, process)),
@@ -171,7 +180,9 @@ fn is_named(pid: Pid, name: &str) -> bool {
     const KEPT: usize = 15;
     let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     let comm = read_bounded(&folder.join("comm"), 64).unwrap_or_default();
-    if comm.strip_suffix(b"\n").unwrap_or(&comm) == &name.as_bytes()[..name.len().min(KEPT)] && name.len() <= KEPT {
+    if comm.strip_suffix(b"\n").unwrap_or(&comm) == &name.as_bytes()[..name.len().min(KEPT)]
+        && name.len() <= KEPT
+    {
         return true;
     }
     let command = read_bounded(&folder.join("cmdline"), 4096).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::Path;
 use keywheel_core::config::{Config, Listen};
 use keywheel_core::engine::{Engine, StatusHandle};
 use tokio::sync::{oneshot, watch};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::{clock, load};
 use crate::admin::Admin;
@@ -57,15 +57,7 @@ async fn run(engine: Engine, path: &Path, signals: &mut Signals) -> Result<Optio
         }
     };
     drop(stop);
-    loop {
-        tokio::select! {
-            ended = &mut running => return Ok(ended.map(|()| next)?),
-            asked = signals.next() => match asked {
-                Asked::Stop => return Err(Failure::other("asked to stop a second time before everything had come to its end")),
-                Asked::Reload => warn!("is stopping or reloading already; SIGHUP again when that is done"),
-            }
-        }
-    }
+    Ok(running.await.map(|()| next)?)
 }
 
 fn prepare(path: &Path) -> Result<(Config, Engine), Failure> {
