@@ -82,7 +82,6 @@ impl AtomicDir {
     pub fn open(settings: Settings, clock: Clock) -> Result<Self> {
         let opened = volume::open_or_make(&settings.directory, settings.allow_disk);
         let (root, volume) = opened.map_err(|error| located(error, &settings))?;
-<<<<<<< HEAD
         recover(&root, &settings).map_err(|failure| located(failure.into(), &settings))?;
         Ok(Self {
             settings,
@@ -92,12 +91,6 @@ impl AtomicDir {
             durable: !volume.is_memory(),
             retired: Retired::default(),
         })
-=======
-        let directory =
-            Self { settings, clock, root, on_disk: !volume.is_memory(), named_at: None, retired: Vec::new() };
-        directory.recover().map_err(|failure| located(failure.into(), &directory.settings))?;
-        Ok(directory)
->>>>>>> fb65043 (Test retries and time-outs with paused time)
     }
 
     /// Makes the directory show exactly the files of `payload`; `sources` goes into the manifest.
@@ -122,7 +115,8 @@ impl AtomicDir {
     /// untouched; a full volume makes a temporary error, which says how much was needed and how much is free. After 6
     /// the new generation is visible and the next write mends its links.
     pub fn write(&mut self, payload: &Payload, sources: &Sources) -> Result<Written> {
-        self.try_write(payload, sources).map_err(|error| located(error, &self.settings))
+        self.try_write(payload, sources)
+            .map_err(|error| located(error, &self.settings))
     }
 
     /// Returns what [`write`](Self::write) would change in the directory of `settings`, which need not exist. Writes nothing.
@@ -183,14 +177,8 @@ impl AtomicDir {
     /// [`Deliver`](crate::ErrorKind::Deliver), naming the first that could not be removed. It is not tried again before the next
     /// [`open`](Self::open) or full volume.
     pub fn prune(&mut self) -> Result<usize> {
-<<<<<<< HEAD
         let due = self.retired.take_due(self.clock.instant());
         remove::retired(&self.root, &due).map_err(|failure| located(failure.into(), &self.settings))
-=======
-        let now = self.clock.instant();
-        let due: Vec<Retired> = self.retired.extract_if(.., |retired| retired.until <= now).collect();
-        self.remove_unless_current(&due).map_err(|failure| located(failure.into(), &self.settings))
->>>>>>> fb65043 (Test retries and time-outs with paused time)
     }
 
     fn try_write(&mut self, payload: &Payload, sources: &Sources) -> Result<Written> {
@@ -233,11 +221,13 @@ impl AtomicDir {
         }
         // 7 and 8
         links::mend(&self.root, &visible)?;
-        Ok(Written::Published { generation: generation.to_string(), changes })
+        Ok(Written::Published {
+            generation: generation.to_string(),
+            changes,
+        })
     }
 }
 
-<<<<<<< HEAD
 /// Removes every generation but the current one, and tells whether that freed anything.
 fn make_room(root: &OwnedFd, retired: &mut Retired, settings: &Settings) -> bool {
     retired.clear();
@@ -249,158 +239,6 @@ fn make_room(root: &OwnedFd, retired: &mut Retired, settings: &Settings) -> bool
         },
         |removed| removed > 0,
     )
-=======
-    /// Does the steps 2 to 6, or leaves nothing behind.
-    fn publish(&mut self, payload: &Payload, sources: &Sources) -> Result<Generation, Failure> {
-        // 2
-        let (generation, made_at, folder) = self.make_folder()?;
-        Step::FolderMade.done(generation.as_str());
-        let stage = Stage { folder: &folder, owner: self.settings.owner, durable: self.on_disk };
-        let manifest = Manifest::new(&self.settings.name, generation.as_str(), made_at, payload, sources);
-        let swapped = self
-            .check_room(payload, &manifest)
-            .and_then(|()| stage.fill(payload, &manifest.to_bytes()?)) // 3 and 4
-            .and_then(|()| self.swap(&generation)); // 5 and 6
-        if swapped.is_err() {
-            self.try_to("discard the new generation", remove::tree(&self.root, DATA_TMP));
-            self.try_to("discard the new generation", remove::tree(&self.root, generation.as_str()));
-        }
-        swapped.map(|()| generation)
-    }
-
-    fn remove_unless_current(&self, retired: &[Retired]) -> Result<usize, Failure> {
-        let current = Current::find(&self.root)?;
-        let mut removed = 0;
-        let mut first = None;
-        for Retired { name, .. } in retired {
-            if current.as_ref().is_some_and(|current| current.name == *name) {
-                continue;
-            }
-            match remove::tree(&self.root, name.as_str()) {
-                Ok(was_there) => removed += usize::from(was_there),
-                Err(failure) => first = first.or(Some(failure)),
-            }
-        }
-        first.map_or(Ok(removed), Err)
-    }
-
-    fn make_folder(&mut self) -> Result<(Generation, Timestamp, OwnedFd), Failure> {
-        let mut tries = 0;
-        loop {
-            let now = self.clock.now();
-            let after_last = self.named_at.map(|last| last + Duration::from_nanos(1));
-            let made_at = after_last.map_or(now, |after_last| now.max(after_last));
-            self.named_at = Some(made_at);
-            let generation = Generation::made_at(made_at);
-            tries += 1;
-            match folder::make(&self.root, generation.as_str(), folder::NOBODY_ELSE) {
-                Ok(folder) => return Ok((generation, made_at, folder)),
-                Err(Errno::EXIST) if tries < MOST_TRIES => {}
-                Err(errno) => return Err(Failure::of("make the folder", generation)(errno)),
-            }
-        }
-    }
-
-    /// Fails early, as a full volume does, when the generation cannot fit.
-    fn check_room(&self, payload: &Payload, manifest: &Manifest) -> Result<(), Failure> {
-        let failed = || Failure::of("write", &manifest.generation);
-        let needed = Room::needed(&self.root, payload, manifest.to_bytes()?.len()).map_err(failed())?;
-        let free = Room::free(&self.root).map_err(failed())?;
-        if free.holds(needed) { Ok(()) } else { Err(failed()(Errno::NOSPC)) }
-    }
-
-    fn swap(&self, generation: &Generation) -> Result<(), Failure> {
-        // 5
-        remove::tree(&self.root, DATA_TMP)?;
-        let is = folder::kind(&self.root, DATA).map_err(Failure::of("look at", DATA))?;
-        if is.is_some_and(|is| is != FileType::Symlink) {
-            // Somebody's folder in the place of the link cannot be renamed over; nothing was current then.
-            remove::tree(&self.root, DATA)?;
-        }
-        symlinkat(generation.as_str(), &self.root, DATA_TMP).map_err(Failure::of("make", DATA_TMP))?;
-        Step::TemporaryLinked.done(DATA_TMP);
-        // 6
-        renameat(&self.root, DATA_TMP, &self.root, DATA).map_err(Failure::of("replace", DATA))?;
-        Step::Published.done(generation.as_str());
-        Ok(())
-    }
-
-    /// Keeps the generation that was replaced for a while, and lets the oldest go when there are too many.
-    fn retire(&mut self, replaced: Option<Current>) {
-        if self.on_disk {
-            self.try_to("sync the directory", fsync(&self.root).map_err(Failure::of("sync", DATA)));
-        }
-        let Some(Current { name, .. }) = replaced else {
-            return;
-        };
-        let now = self.clock.instant();
-        let until = now.checked_add(self.settings.overlap).unwrap_or(now + LONGEST);
-        self.retired.retain(|retired| retired.name != name);
-        self.retired.push(Retired { name, until });
-        let surplus = self.retired.len().saturating_sub(Self::MOST_RETIRED);
-        let gone: Vec<Retired> = self.retired.drain(..surplus).collect();
-        for retired in gone {
-            self.try_to("remove a retired generation", remove::tree(&self.root, retired.name.as_str()));
-        }
-    }
-
-    /// Removes every generation but the current one, and tells whether that freed anything.
-    fn make_room(&mut self, current: Option<&Current>) -> bool {
-        self.retired.clear();
-        let keep = |name: &str| current.is_some_and(|current| current.name.as_str() == name);
-        self.try_to("remove retired generations", remove::generations(&self.root, keep))
-            .is_some_and(|removed| removed > 0)
-    }
-
-    /// Says how much was needed and how much is free, where that is what failed.
-    fn explain(&self, failure: Failure, payload: &Payload, sources: &Sources) -> Error {
-        if !failure.is_full() {
-            return failure.into();
-        }
-        let now = self.clock.now();
-        let name = Generation::made_at(now);
-        let manifest = Manifest::new(&self.settings.name, name.as_str(), now, payload, sources);
-        let rooms = manifest.to_bytes().ok().and_then(|manifest| {
-            let needed = Room::needed(&self.root, payload, manifest.len()).ok()?;
-            Some((needed, Room::free(&self.root).ok()?))
-        });
-        let Some((needed, free)) = rooms else {
-            return failure.into();
-        };
-        Error::new(
-            ErrorKind::Deliver,
-            OPERATION,
-            format!("the volume is full: {needed} are needed and {free} are free"),
-        )
-        .with_temporary(true)
-        .with_help("the files stay as they were; make the volume larger")
-    }
-
-    /// Brings the directory to what a completed write would have left.
-    fn recover(&self) -> Result<(), Failure> {
-        self.try_to("remove what a crash left", remove::tree(&self.root, DATA_TMP));
-        let current = Current::find(&self.root)?;
-        let visible = match &current {
-            Some(current) => links::visible_in(&current.folder)?,
-            None => BTreeSet::new(),
-        };
-        let visible = visible.iter().map(String::as_str).collect();
-        self.try_to("mend the visible links", links::mend(&self.root, &visible));
-        let keep = |name: &str| current.as_ref().is_some_and(|current| current.name.as_str() == name);
-        self.try_to("remove what a crash left", remove::generations(&self.root, keep));
-        Ok(())
-    }
-
-    /// Logs a failure that no reader sees and that a later write or start makes good.
-    fn try_to<T>(&self, what: &str, result: Result<T, Failure>) -> Option<T> {
-        result
-            .map_err(|failure| {
-                let error = located(failure.into(), &self.settings);
-                tracing::warn!(%error, "could not {what}");
-            })
-            .ok()
-    }
->>>>>>> fb65043 (Test retries and time-outs with paused time)
 }
 
 fn located(error: Error, settings: &Settings) -> Error {

@@ -67,9 +67,15 @@ pub(super) fn changes(current: Option<&OwnedFd>, payload: &Payload, owner: Optio
             Some(folder) if found.remove(path.as_str()) => difference(folder, path, file, owner),
             _ => Some(ChangeKind::Added),
         };
-        changes.extend(kind.map(|kind| Change { path: path.to_string(), kind }));
+        changes.extend(kind.map(|kind| Change {
+            path: path.to_string(),
+            kind,
+        }));
     }
-    changes.extend(found.into_iter().map(|path| Change { path, kind: ChangeKind::Removed }));
+    changes.extend(found.into_iter().map(|path| Change {
+        path,
+        kind: ChangeKind::Removed,
+    }));
     changes.sort_by(|a, b| a.path.cmp(&b.path));
     changes
 }
@@ -92,23 +98,8 @@ fn files(top: &OwnedFd, most: usize) -> BTreeSet<String> {
                     }
                 }
             }
-<<<<<<< HEAD
             Err(_) => {
                 found.insert(prefix);
-=======
-            let name = entry.file_name().to_string_lossy();
-            let kind = match entry.file_type() {
-                FileType::Unknown => {
-                    folder::kind(listed, &name).map_err(failed())?.unwrap_or(FileType::Unknown)
-                }
-                kind => kind,
-            };
-            let path = format!("{prefix}{name}");
-            if kind == FileType::Directory && path.parse::<FilePath>().is_ok() {
-                folders.push(path + "/");
-            } else {
-                found.insert(path);
->>>>>>> fb65043 (Test retries and time-outs with paused time)
             }
         }
     }

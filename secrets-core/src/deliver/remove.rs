@@ -14,7 +14,12 @@ use super::generation::{Current, Generation};
 /// A folder is emptied without recursion: what lies deeper than one level is moved up to its top first, so that depth costs neither
 /// stack nor file descriptors.
 pub(super) fn tree(root: &OwnedFd, name: &str) -> Result<bool, Failure> {
-    Removal { calls_left: MOST_CALLS, moved: 0 }.remove(root, name).map_err(Failure::of("remove", name))
+    Removal {
+        calls_left: MOST_CALLS,
+        moved: 0,
+    }
+    .remove(root, name)
+    .map_err(Failure::of("remove", name))
 }
 
 /// Removes everything in `root` that is named like a generation, apart from the current one, and returns how much there was.
@@ -26,12 +31,7 @@ pub(super) fn all_but_current(root: &OwnedFd) -> Result<usize, Failure> {
     let mut names = Vec::new();
     for entry in folder::entries(root).map_err(failed())? {
         let entry = entry.map_err(failed())?;
-<<<<<<< HEAD
         names.extend(entry.file_name().to_str().ok().and_then(Generation::parse));
-=======
-        let name = entry.file_name().to_str().ok();
-        names.extend(name.and_then(Generation::parse).filter(|name| !keep(name.as_str())));
->>>>>>> fb65043 (Test retries and time-outs with paused time)
     }
     retired(root, &names)
 }

@@ -54,13 +54,21 @@ pub(super) fn open_or_make(directory: &Path, allow_disk: bool) -> Result<(OwnedF
     let (mut folder, missing) = nearest(directory, allow_disk)?;
     for path in missing.iter().rev() {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-            Error::config(OPERATION, format!("{} cannot be made; its name is no plain text", path.display()))
+            Error::config(
+                OPERATION,
+                format!("{} cannot be made; its name is no plain text", path.display()),
+            )
         })?;
         folder = folder::enter(&folder, name).map_err(Failure::of("make", path.display()))?;
     }
     let failed = || Failure::of("open", directory.display());
-    let folder = openat(&folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed())?;
+    let folder = openat(
+        &folder,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(failed())?;
     let volume = Volume::of(&folder).map_err(failed())?;
     refuse_disk(volume, allow_disk)?;
     Ok((folder, volume))
@@ -70,7 +78,11 @@ pub(super) fn open_or_make(directory: &Path, allow_disk: bool) -> Result<(OwnedF
 fn nearest(directory: &Path, allow_disk: bool) -> Result<(OwnedFd, Vec<PathBuf>)> {
     let mut missing = Vec::new();
     for ancestor in directory.ancestors() {
-        let path = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        let path = if ancestor.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            ancestor
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = || Failure::of("open", path.display());
         match openat(CWD, path, flags, Mode::empty()) {
@@ -89,67 +101,13 @@ fn refuse_disk(volume: Volume, allow_disk: bool) -> Result<()> {
     if allow_disk || volume.is_memory() {
         return Ok(());
     }
-    Err(Error::config(OPERATION, format!("the directory is on {volume}, which is not kept in memory"))
-        .with_help("mount a tmpfs there, or say `allow_disk: true` where secrets may be written to a disk"))
+    Err(Error::config(
+        OPERATION,
+        format!("the directory is on {volume}, which is not kept in memory"),
+    )
+    .with_help("mount a tmpfs there, or say `allow_disk: true` where secrets may be written to a disk"))
 }
 
-<<<<<<< HEAD
-=======
-/// Room on a volume: what a generation needs, or what there is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Room {
-    /// Bytes, in whole blocks.
-    pub(super) bytes: u64,
-    /// Files and folders.
-    pub(super) files: u64,
-}
-
-impl Room {
-    /// Returns what the generation of `payload`, whose folder is made, still needs on the volume of `folder`.
-    pub(super) fn needed(folder: impl AsFd, payload: &Payload, manifest: usize) -> Result<Self, Errno> {
-        let block = fstatvfs(&folder)?.f_frsize.max(1);
-        let files = payload.files.values().map(|file| file.content.len());
-        let sizes = files.chain([manifest]).map(|size| (size as u64).div_ceil(block) * block);
-        let folders: BTreeSet<&str> = payload.files.keys().flat_map(parents).collect();
-        let missing =
-            links::visible(payload).into_iter().filter(|name| folder::kind(&folder, name) == Ok(None));
-        // The manifest and `..data_tmp` are two more.
-        let files = payload.files.len() + folders.len() + missing.count() + 2;
-        Ok(Self { bytes: sizes.sum(), files: files as u64 })
-    }
-
-    /// Returns what is free on the volume of `folder`. One that says nothing of its size (ramfs, or a tmpfs without a limit) has no limit.
-    pub(super) fn free(folder: impl AsFd) -> Result<Self, Errno> {
-        let volume = fstatvfs(folder)?;
-        let unless = |unlimited: bool, free: u64| if unlimited { u64::MAX } else { free };
-        Ok(Self {
-            bytes: unless(volume.f_blocks == 0, volume.f_bavail.saturating_mul(volume.f_frsize)),
-            files: unless(volume.f_files == 0, volume.f_favail),
-        })
-    }
-
-    /// Tells whether this is enough for `needed`.
-    pub(super) fn holds(self, needed: Self) -> bool {
-        self.bytes >= needed.bytes && self.files >= needed.files
-    }
-}
-
-impl fmt::Display for Room {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.files {
-            u64::MAX => write!(f, "{} bytes", self.bytes),
-            files => write!(f, "{} bytes and {files} files", self.bytes),
-        }
-    }
-}
-
-/// Returns the folders that `path` is in, below the generation's own.
-fn parents(path: &FilePath) -> impl Iterator<Item = &str> {
-    let path = path.as_str();
-    path.match_indices('/').map(|(end, _)| &path[..end])
-}
-
->>>>>>> fb65043 (Test retries and time-outs with paused time)
 // linux/magic.h
 const TMPFS: u32 = 0x0102_1994;
 const RAMFS: u32 = 0x8584_58f6;
