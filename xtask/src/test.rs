@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
     let mut tests = workspace::cargo();
     if works("cargo", &["nextest", "--version"]) {
-        tests.args(["nextest", "run"]).args(EVERYTHING);
+        tests.args(["nextest", "run", "--config-file=tests/nextest.toml"]).args(EVERYTHING);
     } else {
         tests.arg("test").args(EVERYTHING).args(["--lib", "--bins", "--tests", "--examples"]);
     }
