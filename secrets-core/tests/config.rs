@@ -168,5 +168,4 @@ fn variables_are_taken_from_the_environment_and_can_be_escaped() {
                 files: [{path: a, value: \"$${HOME} ${WORD} $5\"}]}]";
     let config = parse(text).unwrap();
     assert_eq!(config.deliveries[0].name, "now");
-    
 }

@@ -33,14 +33,16 @@ pub(crate) fn init(format: Option<LogFormat>) -> Result<(), Failure> {
 }
 
 fn filter(wanted: &str) -> Result<Targets, Failure> {
-    let parsed: Targets = wanted
-        .parse()
-        .map_err(|_| Failure::usage(format!("KEYWHEEL_LOG: {wanted:?} is not a level or TARGET=LEVEL,…; try info or debug")))?;
+    let parsed: Targets = wanted.parse().map_err(|_| {
+        Failure::usage(format!(
+            "KEYWHEEL_LOG: {wanted:?} is not a level or TARGET=LEVEL,…; try info or debug"
+        ))
+    })?;
     let level = parsed.default_level().unwrap_or(LevelFilter::INFO);
     let own = |target: &str| OWN.iter().any(|own| target == *own || target.starts_with(&format!("{own}::")));
-    Ok(Targets::new()
-        .with_targets(OWN.iter().map(|target| (*target, level)))
-        .with_targets(parsed.iter().filter(|(target, _)| own(target)).map(|(target, level)| (target.to_owned(), level))))
+    Ok(Targets::new().with_targets(OWN.iter().map(|target| (*target, level))).with_targets(
+        parsed.iter().filter(|(target, _)| own(target)).map(|(target, level)| (target.to_owned(), level)),
+    ))
 }
 
 const OWN: [&str; 3] = ["keywheel", "keywheel_core", "keywheel_providers"];
@@ -63,7 +65,9 @@ mod tests {
 
     #[test]
     fn no_level_reaches_the_libraries() {
-        for wanted in ["trace", "hyper=trace,vaultrs=trace,reqwest=debug", "keywheel_core=trace,h2=trace", "info"] {
+        for wanted in
+            ["trace", "hyper=trace,vaultrs=trace,reqwest=debug", "keywheel_core=trace,h2=trace", "info"]
+        {
             let filter = filter(wanted).unwrap();
             for library in ["hyper", "vaultrs", "rustify::client", "reqwest", "rustls", "keywheelish"] {
                 assert!(!filter.would_enable(library, &Level::ERROR), "{wanted} {library}");

@@ -15,11 +15,15 @@ use crate::exit::Failure;
 /// # Errors
 /// Says which step failed; `path` is then as it was.
 pub(crate) fn write_file(path: &Path, value: &SecretValue, mode: Mode) -> Result<(), Failure> {
-    let failed = |what: &str, error: std::io::Error| Failure::other(format!("cannot {what} {}: {error}", path.display()));
-    let name = path.file_name().ok_or_else(|| Failure::usage(format!("{} is not a file's path", path.display())))?;
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::other(format!("cannot {what} {}: {error}", path.display()))
+    };
+    let name =
+        path.file_name().ok_or_else(|| Failure::usage(format!("{} is not a file's path", path.display())))?;
     let draft = draft_path(path, name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = fs::open(&draft, flags, Permissions::RUSR | Permissions::WUSR).map_err(|error| failed("create", error.into()))?;
+    let file = fs::open(&draft, flags, Permissions::RUSR | Permissions::WUSR)
+        .map_err(|error| failed("create", error.into()))?;
     let written = write_draft(file, value, mode).and_then(|()| Ok(fs::rename(&draft, path)?));
     written.map_err(|error| {
         // The first error is the one to tell.

@@ -171,7 +171,9 @@ fn is_secret_name(name: &str) -> bool {
 fn read_files(list: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> FilePlan {
     let mut files: Vec<FileSpec> = Vec::new();
     for item in list.list() {
-        let Some(file) = item.section().and_then(|section| read_file(section, &item, folder)) else { continue };
+        let Some(file) = item.section().and_then(|section| read_file(section, &item, folder)) else {
+            continue;
+        };
         if let Err(error) = file.template.check(secrets) {
             item.mistake(error.to_string());
         }
@@ -204,7 +206,8 @@ fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option
         },
         (None, Some(file)) => {
             let file = folder.join(file);
-            let text = read_text(&file).map_err(|error| section.mistake(format!("the template file {} {error}", file.display())));
+            let text = read_text(&file)
+                .map_err(|error| section.mistake(format!("the template file {} {error}", file.display())));
             text.ok().and_then(|text| parse_template(item, file.display().to_string(), text))
         }
         _ => {

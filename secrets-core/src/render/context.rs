@@ -48,10 +48,7 @@ impl Object for Root {
         }
         if !FUNCTIONS.contains(&name) {
             let known = self.inputs.keys().map(String::as_str);
-            self.notes.miss(
-                name,
-                format!("there is no secret {name:?}; the delivery has {}", list(known)),
-            );
+            self.notes.miss(name, format!("there is no secret {name:?}; the delivery has {}", list(known)));
         }
         None
     }
@@ -152,10 +149,7 @@ impl Place {
         };
         if !values.contains_key(name) {
             let known = list(values.keys().map(String::as_str));
-            self.notes.miss(
-                name,
-                format!("{} has no field {name:?}; it has {known}", self.label),
-            );
+            self.notes.miss(name, format!("{} has no field {name:?}; it has {known}", self.label));
             return None;
         }
         self.child(Step::Name(name.into())).into_value()
@@ -222,9 +216,7 @@ impl fmt::Debug for Place {
 fn number(digits: &str) -> Value {
     let integer = digits.parse::<i128>().map(Value::from);
     let number = integer.or_else(|_| digits.parse::<u128>().map(Value::from));
-    let number = number
-        .ok()
-        .or_else(|| digits.parse::<f64>().ok().map(Value::from));
+    let number = number.ok().or_else(|| digits.parse::<f64>().ok().map(Value::from));
     match number {
         Some(number) if number.to_string() == digits => number,
         _ => Value::from(digits),

@@ -160,24 +160,18 @@ pub(super) fn is_expression(text: &str) -> bool {
 /// Returns the variables that a template does not declare itself, as far as minijinja sees them.
 pub(super) fn undeclared(name: &str, source: &str) -> HashSet<String> {
     let template = ENVIRONMENT.template_from_named_str(name, source);
-    template
-        .map(|template| template.undeclared_variables(false))
-        .unwrap_or_default()
+    template.map(|template| template.undeclared_variables(false)).unwrap_or_default()
 }
 
 pub(super) fn render(name: &str, source: &str, root: Root, out: &mut Buffer) -> Result<(), Error> {
     let template = ENVIRONMENT.template_from_named_str(name, source)?;
-    template
-        .render_captured_to(Value::from_object(root), out)
-        .map(drop)
+    template.render_captured_to(Value::from_object(root), out).map(drop)
 }
 
 /// Writes the bytes of an expression's value.
 pub(super) fn render_expression(expression: &str, root: Root, out: &mut Buffer) -> Result<(), Error> {
     let notes = root.notes();
-    let value = ENVIRONMENT
-        .compile_expression(expression)?
-        .eval(Value::from_object(root))?;
+    let value = ENVIRONMENT.compile_expression(expression)?.eval(Value::from_object(root))?;
     match value.as_bytes() {
         Some(bytes) => {
             notes.check_lossless(&value)?;
@@ -214,9 +208,7 @@ fn write_value(value: &Value, out: &mut Buffer, pay: filters::Pay<'_>) -> Result
         ValueKind::Bool => write(out, if value.is_true() { b"true" } else { b"false" }),
         ValueKind::Number => write(out, value.to_string().as_bytes()),
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => filters::write_json(value, None, out, pay),
-        _ => Err(said(
-            "what the expression gives is no value that could be printed",
-        )),
+        _ => Err(said("what the expression gives is no value that could be printed")),
     }
 }
 

@@ -32,9 +32,7 @@ pub(super) fn of_syntax(name: &str, error: &minijinja::Error) -> Error {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    Error::config("parse template", reason)
-        .with("template", name)
-        .with("line", error.line().unwrap_or(1))
+    Error::config("parse template", reason).with("template", name).with("line", error.line().unwrap_or(1))
 }
 
 /// Returns the error of a rendering that failed.
@@ -59,9 +57,7 @@ pub(super) fn of_rendering(
             kind => format!("{kind} (the detail is left out, since it can quote a value)"),
         }
     };
-    Error::new(ErrorKind::Render, "render", reason)
-        .with("template", name)
-        .with("line", line)
+    Error::new(ErrorKind::Render, "render", reason).with("template", name).with("line", line)
 }
 
 fn sentence_in(error: &minijinja::Error) -> Option<&'static str> {
@@ -80,9 +76,6 @@ fn tags_at(source: &str, line: usize) -> &str {
     let start = source.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let text = &source[start..];
     let end = text.find('\n').unwrap_or(text.len());
-    let tag_end = ["}}", "%}"]
-        .iter()
-        .filter_map(|mark| text[end..].find(mark))
-        .min();
+    let tag_end = ["}}", "%}"].iter().filter_map(|mark| text[end..].find(mark)).min();
     &text[..end + tag_end.unwrap_or(0)]
 }

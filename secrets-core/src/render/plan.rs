@@ -70,9 +70,7 @@ impl FilePlan {
     /// Each error is one of [`Template::check`], in the order of the files.
     pub fn check(&self, names: &BTreeSet<String>) -> Vec<Error> {
         let files = self.files.iter().flatten();
-        files
-            .filter_map(|file| file.template.check(names).err())
-            .collect()
+        files.filter_map(|file| file.template.check(names).err()).collect()
     }
 
     /// Makes all files of one generation, or none.
@@ -88,10 +86,7 @@ impl FilePlan {
     pub fn render(&self, inputs: &BTreeMap<String, RenderInput>) -> Result<Payload> {
         for (name, input) in inputs {
             if let Some(field) = &input.field {
-                input
-                    .secret
-                    .field(field)
-                    .map_err(|error| error.with("secret", name))?;
+                input.secret.field(field).map_err(|error| error.with("secret", name))?;
             }
         }
         let files = match &self.files {
@@ -108,16 +103,9 @@ type Files = BTreeMap<FilePath, PayloadFile>;
 fn render_templates(files: &[FileSpec], inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
     let inputs = Arc::new(inputs.clone());
     let make = |file: &FileSpec| {
-        let content = file
-            .template
-            .render(&inputs)
-            .map_err(|error| error.with("file", &file.path))?;
+        let content = file.template.render(&inputs).map_err(|error| error.with("file", &file.path))?;
         let used = inputs.keys().filter(|name| file.template.mentions(name));
-        let made = PayloadFile {
-            content,
-            mode: file.mode,
-            secrets: used.cloned().collect(),
-        };
+        let made = PayloadFile { content, mode: file.mode, secrets: used.cloned().collect() };
         Ok((file.path.clone(), made))
     };
     files.iter().map(make).collect()
@@ -129,11 +117,7 @@ fn render_fields(inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
         let mut add = |path: FilePath, value: &Value| {
             let content =
                 content_of(value).map_err(|error| error.with("secret", name).with("file", &path))?;
-            let made = PayloadFile {
-                content,
-                mode: Mode::DEFAULT,
-                secrets: [name.clone()].into(),
-            };
+            let made = PayloadFile { content, mode: Mode::DEFAULT, secrets: [name.clone()].into() };
             files.insert(path, made);
             Ok::<(), Error>(())
         };
@@ -154,10 +138,9 @@ fn render_fields(inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
 fn content_of(value: &Value) -> Result<SecretValue> {
     let invalid = |reason: String| Err(Error::new(ErrorKind::Invalid, "render", reason));
     match value.to_bytes() {
-        Some(bytes) if bytes.len() > Secret::MAX_BYTES => invalid(format!(
-            "the file would be larger than {} bytes",
-            Secret::MAX_BYTES
-        )),
+        Some(bytes) if bytes.len() > Secret::MAX_BYTES => {
+            invalid(format!("the file would be larger than {} bytes", Secret::MAX_BYTES))
+        }
         Some(bytes) => Ok(bytes),
         None => invalid("the structure holds bytes that are not UTF-8 text, which JSON cannot carry".into()),
     }
@@ -170,9 +153,7 @@ fn one_component(name: &str, what: &str) -> Result<FilePath> {
         Error::new(ErrorKind::Invalid, "render", reason)
             .with_help("list the delivery's `files`, and give each a path of its own")
     };
-    let path: FilePath = name
-        .parse()
-        .map_err(|error: FilePathError| refused(error.to_string()))?;
+    let path: FilePath = name.parse().map_err(|error: FilePathError| refused(error.to_string()))?;
     match path.components().count() {
         1 => Ok(path),
         _ => Err(refused(format!("{:?} has a `/`", path.as_str()))),

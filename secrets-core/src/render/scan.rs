@@ -19,12 +19,7 @@ pub(super) struct Mentions {
 
 impl Mentions {
     pub(super) fn of(source: &str) -> Self {
-        let mut scanner = Scanner {
-            source,
-            at: 0,
-            line: 1,
-            found: Self::default(),
-        };
+        let mut scanner = Scanner { source, at: 0, line: 1, found: Self::default() };
         while scanner.next_tag() {}
         scanner.found
     }
@@ -140,9 +135,7 @@ impl<'a> Scanner<'a> {
 
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
-        let length = rest
-            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .unwrap_or(rest.len());
+        let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
         self.advance(length);
         &rest[..length]
     }
@@ -237,20 +230,14 @@ mod tests {
             ("{{db['x'][api.y]}}{{- a -}}", "a api db"),
             ("{{ db.password[1:n] }}", "db n"),
             ("{% set db = db %}", "db"),
-            (
-                "{% set a, b = c %}{% for k, v in d|items if k != e %}{{ k }}{% endfor %}",
-                "c d e k",
-            ),
+            ("{% set a, b = c %}{% for k, v in d|items if k != e %}{{ k }}{% endfor %}", "c d e k"),
             ("{{ x | default(y) | json(indent=z) }}", "x y z"),
             ("{% with a = b %}{{ c == d }}{% endwith %}", "b c d endwith"),
             ("{# {{ no }} #}{{ yes }}", "yes"),
             ("{% raw %} {{ it's }} {%- endraw -%}{{ yes }}", "yes"),
             (r#"{{ "a }} {{ \" b" }}{{ yes }}"#, "yes"),
             (r#"{{ {"a": {"b": c}} }}{{ d }}"#, "c d"),
-            (
-                "{% if a is defined and b is not none and c %}{% elif d %}{% endif %}",
-                "a b c d",
-            ),
+            ("{% if a is defined and b is not none and c %}{% elif d %}{% endif %}", "a b c d"),
             ("{{ unfinished", "unfinished"),
             ("{ { x } } {{ 0x1f + 1e5 }} {", ""),
         ] {
@@ -266,9 +253,7 @@ mod tests {
         );
         assert_eq!(
             found.filters,
-            [("upper", 2), ("b64encode", 3), ("json", 3)]
-                .map(|(n, l)| (n.into(), l))
-                .into()
+            [("upper", 2), ("b64encode", 3), ("json", 3)].map(|(n, l)| (n.into(), l)).into()
         );
         assert_eq!(found.tests, [("odd".into(), 3)].into());
         assert_eq!(found.assigned, ["x".into()].into());

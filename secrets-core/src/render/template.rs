@@ -46,28 +46,18 @@ impl Template {
         }
         let mentions = Mentions::of(&source);
         if mentions.tokens > Self::MAX_TOKENS {
-            return Err(wrong(format!(
-                "its tags have more than {} words and signs",
-                Self::MAX_TOKENS
-            )));
+            return Err(wrong(format!("its tags have more than {} words and signs", Self::MAX_TOKENS)));
         }
         engine::parse(&name, &source).map_err(|error| failure::of_syntax(&name, &error))?;
-        for (what, used, known) in [
-            ("filter", &mentions.filters, FILTERS),
-            ("test", &mentions.tests, TESTS),
-        ] {
+        for (what, used, known) in [("filter", &mentions.filters, FILTERS), ("test", &mentions.tests, TESTS)]
+        {
             if let Some((unknown, line)) = used.iter().find(|(used, _)| !known.contains(&used.as_str())) {
                 let reason = format!("there is no {what} `{unknown}`; there are {}", known.join(", "));
                 return Err(wrong(reason).with("line", line));
             }
         }
         let is_expression = expression(&source).is_some_and(engine::is_expression);
-        Ok(Self {
-            name,
-            source,
-            mentions: mentions.into(),
-            is_expression,
-        })
+        Ok(Self { name, source, mentions: mentions.into(), is_expression })
     }
 
     /// Returns what errors call the template.
@@ -80,11 +70,7 @@ impl Template {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the first unknown one, its line, and the names that there are.
     pub fn check(&self, names: &BTreeSet<String>) -> Result<()> {
-        let Mentions {
-            names: used,
-            assigned,
-            ..
-        } = &*self.mentions;
+        let Mentions { names: used, assigned, .. } = &*self.mentions;
         let undeclared = engine::undeclared(&self.name, &self.source);
         let mut unknown: Vec<(&String, &usize)> = used
             .iter()
@@ -98,14 +84,9 @@ impl Template {
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let reason = match known.is_empty() {
             true => format!("there is no secret `{name}`; the delivery has none"),
-            false => format!(
-                "there is no secret `{name}`; the delivery has {}",
-                known.join(", ")
-            ),
+            false => format!("there is no secret `{name}`; the delivery has {}", known.join(", ")),
         };
-        Err(Error::config("check template", reason)
-            .with("template", &self.name)
-            .with("line", line))
+        Err(Error::config("check template", reason).with("template", &self.name).with("line", line))
     }
 
     /// Returns which of the secrets `names` the content depends on: every one that an expression mentions, whether or not a rendering
@@ -128,13 +109,9 @@ impl Template {
         };
         match rendered {
             Ok(()) => Ok(buffer.into_value()),
-            Err(error) => Err(failure::of_rendering(
-                &self.name,
-                &self.source,
-                &error,
-                &notes,
-                buffer.is_full(),
-            )),
+            Err(error) => {
+                Err(failure::of_rendering(&self.name, &self.source, &error, &notes, buffer.is_full()))
+            }
         }
     }
 }

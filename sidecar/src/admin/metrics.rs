@@ -9,7 +9,11 @@ pub(super) fn write(status: &Status) -> String {
     let mut out = String::new();
     family(&mut out, "keywheel_build_info", "The version that runs.");
     line(&mut out, "keywheel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1.0);
-    family(&mut out, "keywheel_ready", "Whether the delivery has a generation and nothing in it is staler than it may be.");
+    family(
+        &mut out,
+        "keywheel_ready",
+        "Whether the delivery has a generation and nothing in it is staler than it may be.",
+    );
     for delivery in &status.deliveries {
         let ready = f64::from(u8::from(delivery.is_ready()));
         line(&mut out, "keywheel_ready", &format!("delivery=\"{}\"", delivery.name), ready);
@@ -34,11 +38,15 @@ const FAMILIES: [(&str, &str, Measure); 4] = [
     ("keywheel_last_refresh_timestamp_seconds", "When the source last confirmed the value.", |secret| {
         secret.confirmed_at.map(seconds)
     }),
-    ("keywheel_lease_deadline_timestamp_seconds", "When the value ends.", |secret| secret.lease_deadline.map(seconds)),
+    ("keywheel_lease_deadline_timestamp_seconds", "When the value ends.", |secret| {
+        secret.lease_deadline.map(seconds)
+    }),
     ("keywheel_stale", "Whether the value is staler than it may be.", |secret| {
         Some(f64::from(u8::from(secret.stale)))
     }),
-    ("keywheel_failed_attempts", "How many reads failed in a row.", |secret| Some(f64::from(secret.failures))),
+    ("keywheel_failed_attempts", "How many reads failed in a row.", |secret| {
+        Some(f64::from(secret.failures))
+    }),
 ];
 
 fn family(out: &mut String, name: &str, help: &str) {

@@ -30,7 +30,9 @@ type Seen = watch::Receiver<StatusHandle>;
 impl Admin {
     /// Binds the address, or the socket (with mode 0600; a socket that an earlier run left is replaced).
     pub(crate) async fn bind(listen: &Listen) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::other(format!("cannot listen for the admin endpoint on {listen:?}: {error}"));
+        let failed = |error: std::io::Error| {
+            Failure::other(format!("cannot listen for the admin endpoint on {listen:?}: {error}"))
+        };
         match listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -77,7 +79,11 @@ fn router(status: Seen) -> Router {
 async fn readyz(State(status): State<Seen>) -> Response {
     let status = now(&status).status();
     let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let lines: String = status.deliveries.iter().map(|delivery| format!("{}: {}\n", delivery.name, standing(delivery))).collect();
+    let lines: String = status
+        .deliveries
+        .iter()
+        .map(|delivery| format!("{}: {}\n", delivery.name, standing(delivery)))
+        .collect();
     (code, lines).into_response()
 }
 
@@ -100,8 +106,12 @@ fn standing(delivery: &DeliveryStatus) -> String {
             None => format!("{} is stale", secret.name),
         })
         .collect();
-    let unread: Vec<&str> =
-        delivery.secrets.iter().filter(|secret| secret.version.is_none()).map(|secret| secret.name.as_str()).collect();
+    let unread: Vec<&str> = delivery
+        .secrets
+        .iter()
+        .filter(|secret| secret.version.is_none())
+        .map(|secret| secret.name.as_str())
+        .collect();
     match (delivery.is_ready(), stale.is_empty(), unread.is_empty()) {
         (true, ..) => "ready".into(),
         (_, false, _) => stale.join(", "),

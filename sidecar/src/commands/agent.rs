@@ -19,7 +19,8 @@ pub(crate) async fn once(path: &Path) -> Result<(), Failure> {
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again, and a bad new one is refused.
 pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
+    let mut signals =
+        Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
     let (config, mut engine) = prepare(path)?;
     let (status, seen) = watch::channel(engine.status());
     let mut admin = AdminTask::start(config.admin, &seen).await?;
@@ -37,7 +38,11 @@ pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
 }
 
 /// Runs one engine to its end; returns the next one when a new configuration is to take over.
-async fn run(engine: Engine, path: &Path, signals: &mut Signals) -> Result<Option<(Config, Engine)>, Failure> {
+async fn run(
+    engine: Engine,
+    path: &Path,
+    signals: &mut Signals,
+) -> Result<Option<(Config, Engine)>, Failure> {
     let (stop, stopped) = oneshot::channel::<()>();
     let running = engine.run(async {
         // A dropped sender stops the engine, too.

@@ -104,7 +104,9 @@ fn by_name<'a>(fetched: &'a Fetched<'_>) -> Result<BTreeMap<String, &'a keywheel
         };
         for (name, value) in found {
             if values.insert(name.clone(), value).is_some() {
-                return Err(Failure::usage(format!("two of the references have a field {name:?}; fetch them one by one")));
+                return Err(Failure::usage(format!(
+                    "two of the references have a field {name:?}; fetch them one by one"
+                )));
             }
         }
     }

@@ -12,7 +12,10 @@ pub(crate) async fn render(path: &Path) -> Result<(), Failure> {
     let plans = Engine::build(&load(path)?, &clock())?.plan().await?;
     let mut text = String::new();
     for (delivery, changes) in plans {
-        text.push_str(&format!("{delivery}: {}\n", if changes.is_empty() { "nothing to change" } else { "would change" }));
+        text.push_str(&format!(
+            "{delivery}: {}\n",
+            if changes.is_empty() { "nothing to change" } else { "would change" }
+        ));
         for change in changes {
             text.push_str(&format!("  {change}\n"));
         }

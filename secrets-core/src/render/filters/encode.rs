@@ -32,9 +32,7 @@ pub(super) fn b64decode(state: &State<'_, '_>, value: Value) -> Result<Value, Er
     } else {
         &EITHER_STANDARD
     };
-    let decoded = engine
-        .decode(&packed)
-        .map_err(|_| said("the value is not base64"))?;
+    let decoded = engine.decode(&packed).map_err(|_| said("the value is not base64"))?;
     if std::str::from_utf8(&decoded).is_err()
         && let Some(notes) = Notes::of(state)
     {
@@ -50,11 +48,7 @@ const EITHER_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE,
 
 /// Percent-encodes everything but the unreserved characters (RFC 3986, section 2.3), as a component of a URL needs it.
 pub(super) fn urlencode(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
-    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     Ok(percent_encode(&bytes(state, &value)?, RESERVED).to_string())
 }
 

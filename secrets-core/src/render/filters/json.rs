@@ -19,9 +19,7 @@ pub(super) fn json(state: &State<'_, '_>, value: Value, options: Kwargs) -> Resu
     }
     let mut buffer = Buffer::default();
     write(&value, indent, &mut buffer, &|| state.consume_fuel(1))?;
-    std::str::from_utf8(buffer.as_slice())
-        .map(str::to_owned)
-        .map_err(|_| engine::not_text())
+    std::str::from_utf8(buffer.as_slice()).map(str::to_owned).map_err(|_| engine::not_text())
 }
 
 /// Writes a value as JSON into `out`.

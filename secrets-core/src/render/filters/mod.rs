@@ -53,12 +53,8 @@ fn bytes<'a>(state: &State<'_, '_>, value: &'a Value) -> Result<Cow<'a, [u8]>, E
 /// Returns the text that a scalar value is printed as.
 fn text<'a>(state: &State<'_, '_>, value: &'a Value) -> Result<Cow<'a, str>, Error> {
     match bytes(state, value)? {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes)
-            .map(Cow::Borrowed)
-            .map_err(|_| engine::not_text()),
-        Cow::Owned(bytes) => String::from_utf8(bytes)
-            .map(Cow::Owned)
-            .map_err(|_| engine::not_text()),
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| engine::not_text()),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| engine::not_text()),
     }
 }
 

@@ -16,19 +16,14 @@ pub(super) fn pem_key(state: &State<'_, '_>, value: Value) -> Result<String, Err
 
 /// Returns the first certificate, which is the leaf's.
 pub(super) fn pem_cert(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
-    certificates(state, &value)?
-        .into_iter()
-        .next()
-        .ok_or_else(no_certificate)
+    certificates(state, &value)?.into_iter().next().ok_or_else(no_certificate)
 }
 
 /// Returns the certificates after the first, in their order.
 pub(super) fn pem_chain(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
     match certificates(state, &value)?.as_slice() {
         [] => Err(no_certificate()),
-        [_] => Err(said(
-            "there is one certificate in PEM form, and no chain after it",
-        )),
+        [_] => Err(said("there is one certificate in PEM form, and no chain after it")),
         [_, chain @ ..] => Ok(chain.concat()),
     }
 }
@@ -46,9 +41,7 @@ fn no_certificate() -> Error {
 }
 
 fn certificates(state: &State<'_, '_>, value: &Value) -> Result<Vec<String>, Error> {
-    blocks(state, value, |label| {
-        matches!(label, "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE")
-    })
+    blocks(state, value, |label| matches!(label, "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE"))
 }
 
 /// Returns the blocks whose label is wanted, each with its own lines and nothing around them; a list of texts counts as one text.
@@ -71,10 +64,7 @@ fn blocks(
 fn collect(bundle: &str, is_wanted: impl Fn(&str) -> bool, found: &mut Vec<String>) -> Result<(), Error> {
     let mut lines = bundle.lines().map(str::trim);
     while let Some(line) = lines.next() {
-        let Some(label) = line
-            .strip_prefix("-----BEGIN ")
-            .and_then(|rest| rest.strip_suffix("-----"))
-        else {
+        let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
         let end = format!("-----END {label}-----");
