@@ -14,13 +14,15 @@ use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::reference::SecretRef;
 use crate::schedule::{self, Failure};
-use crate::secret::{Secret, Version};
+use crate::secret::Secret;
 
 /// What is known of a secret at a moment. The newest good value stays while its source fails.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// The newest good value; `None` until the first read succeeded.
     pub secret: Option<Arc<Secret>>,
+    /// Counts the values: it tells a new one from the last, also where the source has written it under the same version.
+    pub revision: u64,
     /// When the source last confirmed that this is the newest value.
     pub confirmed_at: Option<Timestamp>,
     /// When the source is asked next.
@@ -140,6 +142,7 @@ impl Keeper {
                     (kept.error, kept.failures, kept.confirmed_at) = (None, 0, Some(now));
                     if let Some(secret) = secret {
                         kept.secret = Some(Arc::new(secret));
+                        kept.revision += 1;
                     }
                 }
                 Err(_) => (kept.error, kept.failures) = (error, failures),
@@ -187,9 +190,9 @@ impl KeeperHandle {
         self.state.borrow().clone()
     }
 
-    /// Returns the version of the newest good value.
-    pub fn version(&self) -> Option<Version> {
-        self.state.borrow().secret.as_ref().map(|secret| secret.version().clone())
+    /// Returns [`Kept::revision`]: 0 until there is a value.
+    pub fn revision(&self) -> u64 {
+        self.state.borrow().revision
     }
 
     /// Has the source asked now, and waits until it answered, `limit` has passed or the keeper is gone.
@@ -239,7 +242,7 @@ mod tests {
 
     async fn version_after(run: &Run, wait: Duration) -> Option<String> {
         tokio::time::sleep(wait).await;
-        run.handle.version().map(|version| version.to_string())
+        run.handle.kept().secret.map(|secret| secret.version().to_string())
     }
 
     fn down(kind: ErrorKind) -> Error {
@@ -293,6 +296,6 @@ mod tests {
         assert_eq!(version_after(&run, Duration::from_millis(1)).await.as_deref(), Some("1"));
         memory.set("a", [("k", "2")]);
         run.handle.refresh(Duration::from_secs(1)).await;
-        assert_eq!(run.handle.version().unwrap().as_str(), "2");
+        assert_eq!(run.handle.kept().secret.unwrap().version().as_str(), "2");
     }
 }

@@ -19,13 +19,13 @@ use crate::clock::Clock;
 use crate::config::{DeliveryConfig, SecretConfig};
 use crate::deliver::{AtomicDir, Change, Settings, SourceInfo, Sources, Written};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::KeeperHandle;
+use crate::keeper::{KeeperHandle, Kept};
 use crate::notify::Event;
 use crate::payload::Payload;
 use crate::reference::SecretRef;
 use crate::render::RenderInput;
 use crate::schedule::{self, Failure};
-use crate::secret::{Secret, Version};
+use crate::secret::Secret;
 
 /// What was read of each secret that a configuration names.
 pub(super) type Reads = BTreeMap<SecretRef, Result<Arc<Secret>>>;
@@ -54,7 +54,8 @@ pub(super) struct Delivery {
     clock: Clock,
     state: watch::Sender<State>,
     directory: Option<AtomicDir>,
-    delivered: BTreeMap<String, Version>,
+    /// Which value of each secret was taken last, by its revision; empty before the first time.
+    taken: BTreeMap<String, u64>,
 }
 
 type Secrets = BTreeMap<String, Arc<Secret>>;
@@ -86,7 +87,7 @@ impl Delivery {
         clock: Clock,
     ) -> Self {
         let (state, _) = watch::channel(State::default());
-        Self { config, inputs, wake, clock, state, directory: None, delivered: BTreeMap::new() }
+        Self { config, inputs, wake, clock, state, directory: None, taken: BTreeMap::new() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -165,7 +166,7 @@ impl Delivery {
 
     async fn attempt(&mut self, work: &mut Work) -> Result<()> {
         if work.undelivered {
-            let Some(secrets) = self.secrets() else { return Ok(()) };
+            let Some(secrets) = self.take_newest() else { return Ok(()) };
             let first = self.state.borrow().generation.is_none();
             let (written, generation) = self.deliver(secrets).await?;
             work.undelivered = false;
@@ -210,20 +211,25 @@ impl Delivery {
         AtomicDir::plan(&self.settings(), &payload).map_err(|error| self.here(error))
     }
 
-    /// Returns the newest good values, once there is one of every secret.
-    fn secrets(&self) -> Option<Secrets> {
-        self.inputs.iter().map(|(name, input)| Some((name.clone(), input.handle.kept().secret?))).collect()
+    /// Takes the newest good values, once there is one of every secret.
+    fn take_newest(&mut self) -> Option<Secrets> {
+        let kept: BTreeMap<&String, Kept> =
+            self.inputs.iter().map(|(name, input)| (name, input.handle.kept())).collect();
+        let secrets = kept
+            .iter()
+            .map(|(name, kept)| Some(((*name).clone(), kept.secret.clone()?)))
+            .collect::<Option<_>>()?;
+        self.taken = kept.into_iter().map(|(name, kept)| (name.clone(), kept.revision)).collect();
+        Some(secrets)
     }
 
-    /// Tells whether a secret is at another version than the delivered one. If so, has the others asked at once, so that secrets which were
+    /// Tells whether there is a newer value than the one that was taken. If so, has the other secrets asked at once, so that those which were
     /// written together become visible together.
     async fn settle(&self) -> bool {
-        let is_new = |(name, input): &(&String, &Input)| match input.handle.version() {
-            Some(version) => self.delivered.get(*name) != Some(&version),
-            None => false,
-        };
+        let is_new =
+            |(name, input): &(&String, &Input)| self.taken.get(*name) != Some(&input.handle.revision());
         let (new, old): (Vec<_>, Vec<_>) = self.inputs.iter().partition(is_new);
-        if !new.is_empty() && !self.delivered.is_empty() && old.len() <= SETTLE_AT_MOST {
+        if !new.is_empty() && !self.taken.is_empty() && old.len() <= SETTLE_AT_MOST {
             join_all(old.iter().map(|(_, input)| input.handle.refresh(SETTLE_WITHIN))).await;
         }
         !new.is_empty()
@@ -242,6 +248,7 @@ impl Delivery {
     async fn deliver(&mut self, secrets: Secrets) -> Result<(bool, String)> {
         let payload = self.render(&secrets)?;
         let sources = self.sources(&secrets);
+        let versions = versions(&secrets);
         let Some(mut directory) = self.directory.take() else {
             return Err(self.here(Error::new(ErrorKind::Deliver, "write", "the directory is not open")));
         };
@@ -255,10 +262,8 @@ impl Delivery {
         .await?;
         self.directory = Some(directory);
         let (published, generation) = written.map_err(|error| self.here(error))?;
-        self.delivered =
-            secrets.iter().map(|(name, secret)| (name.clone(), secret.version().clone())).collect();
         if published {
-            info!(delivery = self.name(), generation, secrets = %versions(&self.delivered), "delivered");
+            info!(delivery = self.name(), generation, secrets = versions, "delivered");
         }
         let now = self.clock.now();
         self.state.send_modify(|state| {
@@ -358,12 +363,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     })
 }
 
-fn versions(delivered: &BTreeMap<String, Version>) -> String {
+fn versions(secrets: &Secrets) -> String {
     const SHOWN: usize = 8;
     let mut shown: Vec<String> =
-        delivered.iter().take(SHOWN).map(|(name, version)| format!("{name}@{version}")).collect();
-    if delivered.len() > SHOWN {
-        shown.push(format!("and {} more", delivered.len() - SHOWN));
+        secrets.iter().take(SHOWN).map(|(name, secret)| format!("{name}@{}", secret.version())).collect();
+    if secrets.len() > SHOWN {
+        shown.push(format!("and {} more", secrets.len() - SHOWN));
     }
     shown.join(" ")
 }
