@@ -1,4 +1,18 @@
-//! Keywheel's engine.
+//! Keywheel's engine: takes secrets from where they live, delivers them into memory-backed directories, keeps them fresh, and tells the
+//! application.
+//!
+//! Data flows one way, and each stage takes the type that the one before returns:
+//!
+//! ```text
+//! identity ----> fetch -------> render ----> deliver ----> notify
+//! TokenSource    Provider       FilePlan     AtomicDir     Notifier
+//!                -> Secret      -> Payload   -> Written    -> Event
+//! ```
+//!
+//! Deciding is apart from doing: [`schedule`] says when next, from values alone; a [`keeper::Keeper`] asks one source at that pace; the
+//! [`engine`] has a loop for each delivery directory. A [`client::Client`] reads single secrets.
+//!
+//! The kinds of providers are in `keywheel-providers`; here is only [`memory`], which tests use. [`docs`] has the decisions and their reasons.
 
 pub mod client;
 pub mod clock;
