@@ -12,6 +12,9 @@ use super::transport::{Answer, Peer};
 pub(super) fn refused(answer: &Answer) -> Error {
     let (kind, reason) = match answer.status {
         400 if answer.says("upgrading") => (ErrorKind::Unavailable, "the mount is being upgraded"),
+        400 if answer.says("HTTP request to an HTTPS server") => {
+            (ErrorKind::Config, "the address is http://, and the server speaks TLS there: it is https://")
+        }
         400 => (ErrorKind::Invalid, "the server does not accept the request"),
         401 => (ErrorKind::Unauthenticated, "the server does not know the token"),
         403 => (ErrorKind::PermissionDenied, "the server does not allow it"),
@@ -38,15 +41,17 @@ pub(super) fn refused(answer: &Answer) -> Error {
 /// Returns the error of a login that the server refused: which mount and role, and why as far as that is known.
 pub(super) fn login_refused(answer: &Answer, mount: &str, role: Option<&str>) -> Error {
     let known = REFUSED_LOGINS.iter().find(|(theirs, _)| answer.says(theirs)).map(|(_, ours)| *ours);
-    let error = match answer.status {
-        400 | 401 | 403 => {
-            let reason = known.unwrap_or("the server does not take the credentials");
-            Error::new(ErrorKind::Unauthenticated, answer.operation, reason).with("status", answer.status)
-        }
-        404 | 405 => {
-            Error::new(ErrorKind::Unauthenticated, answer.operation, "there is no such login at the server")
-                .with("status", answer.status)
-                .with_help("check `auth.mount` and the namespace")
+    let unknown = |reason: &str| {
+        Error::new(ErrorKind::Unauthenticated, answer.operation, reason).with("status", answer.status)
+    };
+    let error = match (answer.status, known) {
+        (400 | 401 | 403, Some(reason)) => unknown(reason),
+        (400 | 401, None) => unknown("the server does not take the credentials"),
+        // A path without a login is answered like one that refuses.
+        (403, None) => unknown("the server does not take the credentials, or has no such login there")
+            .with_help("check `auth`: method, mount and role, and the namespace"),
+        (404 | 405, _) => {
+            unknown("the server has no such login").with_help("check `auth.mount` and the namespace")
         }
         _ => refused(answer),
     };
@@ -116,7 +121,9 @@ fn untrusted(operation: &'static str, error: &rustls::Error, peer: &Peer) -> Err
     match error {
         rustls::Error::InvalidCertificate(certificate) => {
             let why = match certificate {
-                CertificateError::UnknownIssuer => "its issuer is not trusted",
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    "its issuer is not trusted"
+                }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "it is for another name"
                 }
@@ -124,7 +131,6 @@ fn untrusted(operation: &'static str, error: &rustls::Error, peer: &Peer) -> Err
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                     "it is not valid yet"
                 }
-                CertificateError::BadSignature => "its signature is wrong",
                 _ => "it does not verify",
             };
             let error = permanent(format!("the server's certificate was not accepted: {why}"));

@@ -53,7 +53,7 @@ pub(super) async fn read1(
             Ok(Found::Secret(Secret::try_new(fields, version)?, None))
         }
         404 | 405 => Ok(Found::Nothing),
-        _ => Err(refused(&answer, &format!("{}/{path}", mount.path))),
+        _ => Err(refused(session, &answer, &format!("{}/{path}", mount.path))),
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn read2(
             Err(_) => Ok(Found::Nothing),
         },
         405 => Ok(Found::Nothing),
-        _ => Err(refused(&answer, &format!("{}/data/{path}", mount.path))),
+        _ => Err(refused(session, &answer, &format!("{}/data/{path}", mount.path))),
     }
 }
 
@@ -112,11 +112,11 @@ pub(super) async fn newest(session: &Session, mount: &Mount, path: &str) -> Resu
     }
 }
 
-fn refused(answer: &Answer, policy_path: &str) -> Error {
+fn refused(session: &Session, answer: &Answer, policy_path: &str) -> Error {
     let error = error::refused(answer);
     match error.kind() {
         ErrorKind::PermissionDenied => {
-            error.with_help(format!("the policy must allow `read` on {policy_path}"))
+            error.with_help(format!("the policy must allow `read` on {policy_path}{}", session.doubt()))
         }
         _ => error,
     }

@@ -113,12 +113,7 @@ impl Mounts {
         let answer = session.ask("find mount", &MountRequest { path }).await?;
         if !answer.is_success() {
             return Err(match answer.status {
-                403 => {
-                    let reason = "the server does not say what is mounted there: nothing is, or the policy allows nothing below it";
-                    Error::new(ErrorKind::PermissionDenied, "find mount", reason).with("status", 403).with_help(
-                        "check the path and the policy; where only this question is forbidden, add `?kv=2` (or `?kv=1`) to the reference",
-                    )
-                }
+                403 => forbidden(session),
                 _ => error::refused(&answer),
             });
         }
@@ -187,6 +182,15 @@ struct Found {
 #[derive(Deserialize)]
 struct Options {
     version: Option<String>,
+}
+
+fn forbidden(session: &Session) -> Error {
+    let reason =
+        "the server does not say what is mounted there: nothing is, or the policy allows nothing below it";
+    Error::new(ErrorKind::PermissionDenied, "find mount", reason).with("status", 403).with_help(format!(
+        "check the path and the policy{}; where only this question is forbidden, add `?kv=2` (or `?kv=1`) to the reference",
+        session.doubt()
+    ))
 }
 
 /// Tells whether an error is no matter of the path that was asked for.

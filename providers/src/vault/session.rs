@@ -68,7 +68,9 @@ impl Session {
         let again = self.transport.send(&call, Some(&newer.value)).await?;
         if again.status != FORBIDDEN {
             // The login was the cure: the next refusal is a new matter.
-            self.gate.lock().await.refusals = 0;
+            let mut gate = self.gate.lock().await;
+            gate.refusals = 0;
+            gate.refused_until = Some(self.clock.instant() + CURE_AGAIN);
         }
         Ok(again)
     }
@@ -86,6 +88,14 @@ impl Session {
     /// Returns the token in use, as something that can be compared: it changes with every login.
     pub(super) fn identity(&self) -> Option<usize> {
         self.current.borrow().as_ref().map(|token| Arc::as_ptr(token) as usize)
+    }
+
+    /// Returns what a refusal may mean beside a policy that forbids, for help: a session that logs in has ruled it out.
+    pub(super) fn doubt(&self) -> &'static str {
+        match self.settings.method.issues_tokens() {
+            true => "",
+            false => ", and the token must still be valid",
+        }
     }
 
     /// Keeps the token alive until it is dropped: renews it in time, and replaces it in time where it cannot be renewed.
@@ -331,4 +341,5 @@ const FAILURE_LONGEST_TEMPORARY: Duration = Duration::from_secs(5);
 const FAILURE_LONGEST: Duration = Duration::from_secs(60);
 /// Between logins only because some request was refused: most refusals are a matter of policy, which no login cures.
 const REFUSAL_FIRST: Duration = Duration::from_secs(10);
+const CURE_AGAIN: Duration = Duration::from_secs(1);
 const REFUSAL_LONGEST: Duration = Duration::from_secs(600);

@@ -1,0 +1,73 @@
+//! The conformance suites, run on both KV engines of a real OpenBao server.
+
+#![cfg(feature = "vault")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+
+mod vault_support;
+
+use async_trait::async_trait;
+use keywheel_core::SecretRef;
+use keywheel_core::conformance::{Fields, Fixture, Holds, run_all};
+use keywheel_tests::OpenBao;
+use keywheel_tests::http::Method;
+use serde_json::{Value, json};
+use vault_support::{provider, reference};
+
+#[derive(Debug)]
+struct Kv<'a> {
+    bao: &'a OpenBao,
+    mount: &'static str,
+    /// Where a value is below the mount, and what is deleted.
+    data: &'static str,
+    whole: &'static str,
+}
+
+#[async_trait]
+impl Fixture for Kv<'_> {
+    fn holds(&self) -> Holds {
+        // An entry of the server's storage has at most 1 MiB, all around the value included.
+        Holds { oversized: false, ..Holds::default() }
+    }
+
+    fn reference(&self, name: &str) -> SecretRef {
+        reference(&format!("vault://{}/{name}", self.mount))
+    }
+
+    async fn put(&self, name: &str, fields: Fields) {
+        let fields: serde_json::Map<String, Value> = fields
+            .iter()
+            .map(|(name, value)| (name.clone(), serde_json::to_value(value.expose()).unwrap()))
+            .collect();
+        let body = match self.data {
+            "" => Value::Object(fields),
+            _ => json!({"data": fields}),
+        };
+        let answer = self.bao.send(Method::PUT, &format!("{}/{}{name}", self.mount, self.data), Some(&body));
+        assert!(answer.status < 300, "{}", answer.text());
+    }
+
+    async fn delete(&self, name: &str) {
+        self.bao.delete(&format!("{}/{}{name}", self.mount, self.whole));
+    }
+}
+
+async fn conform(mount: &'static str, data: &'static str, whole: &'static str) {
+    let bao = OpenBao::start();
+    let vault = provider(&bao, &[("VAULT_TOKEN", bao.root_token())]);
+    run_all(&vault, &Kv { bao: &bao, mount, data, whole }).await;
+}
+
+#[tokio::test]
+async fn kv_1_conforms() {
+    conform("kv1", "", "").await;
+}
+
+#[tokio::test]
+async fn kv_2_conforms_where_versions_are_deleted() {
+    conform("secret", "data/", "data/").await;
+}
+
+#[tokio::test]
+async fn kv_2_conforms_where_secrets_are_deleted_whole() {
+    conform("secret", "data/", "metadata/").await;
+}
