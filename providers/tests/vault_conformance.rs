@@ -8,14 +8,16 @@ mod vault_support;
 use async_trait::async_trait;
 use keywheel_core::SecretRef;
 use keywheel_core::conformance::{Fields, Fixture, Holds, run_all};
-use keywheel_tests::OpenBao;
-use keywheel_tests::http::Method;
+use keywheel_tests::http::{Method, Request};
+use keywheel_tests::{OpenBao, Options, ports};
 use serde_json::{Value, json};
 use vault_support::{provider, reference};
 
 #[derive(Debug)]
 struct Kv<'a> {
     bao: &'a OpenBao,
+    /// Where the server takes requests of more strings than it usually does.
+    port: u16,
     mount: &'static str,
     /// Where a value is below the mount, and what is deleted.
     data: &'static str,
@@ -42,7 +44,9 @@ impl Fixture for Kv<'_> {
             "" => Value::Object(fields),
             _ => json!({"data": fields}),
         };
-        let answer = self.bao.send(Method::PUT, &format!("{}/{}{name}", self.mount, self.data), Some(&body));
+        let url = format!("http://127.0.0.1:{}/v1/{}/{}{name}", self.port, self.mount, self.data);
+        let request = Request::new(Method::PUT, &url).with_header("X-Vault-Token", self.bao.root_token());
+        let answer = request.with_json(&body).send().unwrap();
         assert!(answer.status < 300, "{}", answer.text());
     }
 
@@ -52,9 +56,19 @@ impl Fixture for Kv<'_> {
 }
 
 async fn conform(mount: &'static str, data: &'static str, whole: &'static str) {
-    let bao = OpenBao::start();
+    let (port, cluster) = (ports::free(), ports::free());
+    let mut options = Options::default();
+    options.configuration = format!(
+        r#"listener "tcp" {{
+  address = "127.0.0.1:{port}"
+  cluster_address = "127.0.0.1:{cluster}"
+  tls_disable = true
+  max_request_json_strings = 100000
+}}"#
+    );
+    let bao = OpenBao::start_with(&options);
     let vault = provider(&bao, &[("VAULT_TOKEN", bao.root_token())]);
-    run_all(&vault, &Kv { bao: &bao, mount, data, whole }).await;
+    run_all(&vault, &Kv { bao: &bao, port, mount, data, whole }).await;
 }
 
 #[tokio::test]
