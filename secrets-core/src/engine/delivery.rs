@@ -237,10 +237,15 @@ impl Delivery {
 
     fn render(&self, secrets: &Secrets) -> Result<Payload> {
         let input = |(name, secret): (&String, &Arc<Secret>)| {
-            let field = self.inputs.get(name).and_then(|input| input.config.reference.field().cloned());
-            (name.clone(), RenderInput { secret: Arc::clone(secret), field })
+            let reference = self.inputs.get(name).map(|input| &input.config.reference);
+            let field = reference.and_then(SecretRef::field).cloned();
+            if let (Some(reference), Some(field)) = (reference, &field) {
+                // Here rather than when it is rendered, where nobody knows what the secret is called at its source.
+                secret.field(field).map_err(|error| self.here(named(error, reference)))?;
+            }
+            Ok((name.clone(), RenderInput { secret: Arc::clone(secret), field }))
         };
-        let inputs = secrets.iter().map(input).collect();
+        let inputs = secrets.iter().map(input).collect::<Result<_>>()?;
         self.config.files.render(&inputs).map_err(|error| self.here(error))
     }
 
