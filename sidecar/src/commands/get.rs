@@ -1,6 +1,6 @@
 //! `keywheel get`: one secret at a terminal, or in a script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ fn print(fetched: &Fetched<'_>, format: Format) -> Result<SecretValue, Failure> 
         text.push(b'\n');
         return Ok(SecretValue::copy_of(&text));
     }
+    let mut variables = BTreeSet::new();
     for (name, value) in values {
         if format == Format::Yaml {
             // A JSON text is a YAML flow scalar (YAML 1.2, section 1.3).
@@ -76,7 +77,11 @@ fn print(fetched: &Fetched<'_>, format: Format) -> Result<SecretValue, Failure> 
         } else {
             let value = value.to_bytes().ok_or_else(not_text)?;
             let value = value.expose_text().ok_or_else(not_text)?;
-            text.extend_from_slice(line(&variable_name(&name)?, value, format)?.as_bytes());
+            let variable = variable_name(&name)?;
+            text.extend_from_slice(line(&variable, value, format)?.as_bytes());
+            if let Some(variable) = variables.replace(variable) {
+                return Err(Failure::other(format!("two fields would be the variable {variable}; fetch them one by one")));
+            }
         }
         text.push(b'\n');
     }
