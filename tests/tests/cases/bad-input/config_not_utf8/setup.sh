@@ -1,0 +1,1 @@
+printf 'providers:\n  local\377: {kind: file}\n' > keywheel.yaml

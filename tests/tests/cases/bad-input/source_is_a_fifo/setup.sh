@@ -1,0 +1,1 @@
+mkdir source; mkfifo source/db.json

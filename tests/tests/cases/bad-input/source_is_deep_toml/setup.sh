@@ -1,0 +1,1 @@
+mkdir source; { printf 'do-not-print-1 = '; head -c 100000 /dev/zero | tr '\0' '['; } > source/db.toml

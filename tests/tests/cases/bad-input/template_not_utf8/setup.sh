@@ -1,0 +1,1 @@
+printf 'a\n\377\n' > app.env.j2
