@@ -32,7 +32,7 @@ impl Kind for EnvKind {
         Some(Box::new(self.clone()))
     }
 
-    fn from_environment(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
+    fn configure_from(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
         Ok(Box::new(self.clone()))
     }
 }

@@ -21,7 +21,7 @@ fn mistakes(settings: &str) -> Vec<String> {
 
 fn built(variables: &[(&str, &str)]) -> Result<String> {
     let environment: Environment = variables.iter().copied().collect();
-    let blueprint = VaultKind::new(Environment::default()).from_environment(&environment)?;
+    let blueprint = VaultKind::new(Environment::default()).configure_from(&environment)?;
     let shown = format!("{blueprint:?}");
     blueprint.build(context())?;
     Ok(shown)

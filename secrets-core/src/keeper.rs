@@ -97,7 +97,7 @@ impl Keeper {
             let wait = self.attempt().await;
             for answer in waiting.drain(..) {
                 // Whoever asked may have stopped waiting.
-                let _: Result<(), ()> = answer.send(());
+                answer.send(()).ok();
             }
             let next = self.clock.instant() + wait;
             tokio::select! {
@@ -201,12 +201,11 @@ impl KeeperHandle {
         let asked = async {
             if self.ask.send(answer).await.is_ok() {
                 // The keeper is gone: nothing to wait for.
-                let _: Result<(), oneshot::error::RecvError> = answered.await;
+                answered.await.ok();
             }
         };
         // What did not come in time comes with the next change.
-        let _: Result<(), tokio::time::error::Elapsed> =
-            tokio::time::timeout_at(Instant::now() + limit, asked).await;
+        tokio::time::timeout_at(Instant::now() + limit, asked).await.ok();
     }
 }
 
@@ -230,7 +229,7 @@ mod tests {
     }
 
     fn run(memory: &Memory) -> Run {
-        let blueprint = memory.from_environment(&Environment::default()).unwrap();
+        let blueprint = memory.configure_from(&Environment::default()).unwrap();
         let providers = BTreeMap::from([("memory".to_owned(), ProviderConfig::new(blueprint))]);
         let clock = Clock::paused(Timestamp::UNIX_EPOCH);
         let client = Client::build(&providers, &clock).unwrap();

@@ -148,7 +148,7 @@ impl Kind for Memory {
         Some(Box::new(self.clone()))
     }
 
-    fn from_environment(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
+    fn configure_from(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
         Ok(Box::new(self.clone()))
     }
 }

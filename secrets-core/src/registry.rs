@@ -28,7 +28,7 @@ pub trait Kind: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// A variable that is set and makes no sense.
-    fn from_environment(&self, environment: &Environment) -> Result<Box<dyn Blueprint>>;
+    fn configure_from(&self, environment: &Environment) -> Result<Box<dyn Blueprint>>;
 }
 
 /// The parsed settings of one provider, from which it can be built.

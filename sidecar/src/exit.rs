@@ -33,7 +33,7 @@ impl Failure {
     /// Prints the message for a reader and returns the code.
     pub(crate) fn report(&self) -> ExitCode {
         // There is nobody left to tell when standard error is gone.
-        let _: Result<(), std::io::Error> = writeln!(std::io::stderr(), "keywheel: {}", self.message);
+        writeln!(std::io::stderr(), "keywheel: {}", self.message).ok();
         ExitCode::from(self.code)
     }
 }
@@ -67,6 +67,6 @@ impl From<ConfigError> for Failure {
 /// Prints what clap has to say: help and version are no failures, anything else is a wrong call.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     // There is nobody left to tell when the output is gone.
-    let _: Result<(), std::io::Error> = error.print();
+    error.print().ok();
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }

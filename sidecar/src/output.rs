@@ -27,7 +27,7 @@ pub(crate) fn write_file(path: &Path, value: &SecretValue, mode: Mode) -> Result
     let written = write_draft(file, value, mode).and_then(|()| Ok(fs::rename(&draft, path)?));
     written.map_err(|error| {
         // The first error is the one to tell.
-        let _: Result<(), rustix::io::Errno> = fs::unlink(&draft);
+        fs::unlink(&draft).ok();
         failed("write", error)
     })
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Process, Signal};
@@ -173,9 +174,25 @@ impl Keywheel {
         self.folder.path().join(CONFIG_FILE)
     }
 
+    /// Returns what `/status` says; `null` when nothing answers.
+    ///
+    /// # Panics
+    ///
+    /// As [`Keywheel::admin`].
+    pub fn status(&self) -> Value {
+        self.admin("/status").map_or(Value::Null, |answer| answer.json())
+    }
+
     /// Returns the process.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Returns the lines of the JSON log that have this message.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        let log = self.process.stderr();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == message).collect()
     }
 
     /// Returns all that the program wrote so far: standard output, then standard error.

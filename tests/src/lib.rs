@@ -8,8 +8,10 @@
 //! - [`OpenBao`]: a real server with TLS, persistent storage and an audit log; [`service_account`] mints the tokens
 //!   that its jwt auth accepts.
 //! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
+//! - [`Stage`]: server, token file and volume together, and a configuration for them.
 //! - [`Tmpfs`]: a memory-backed volume of a chosen size.
 //! - [`Readers`]: threads that read a delivery as applications do, and note every inconsistency.
+//! - [`Snapshot`]: a folder as it was, to tell whether anything in it was touched.
 //! - [`Witness`]: a dummy application that notes its signals.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
@@ -36,6 +38,8 @@ pub mod ports;
 pub mod process;
 pub mod readers;
 pub mod service_account;
+pub mod snapshot;
+pub mod stage;
 pub mod tmpfs;
 pub mod wait;
 pub mod witness;
@@ -45,5 +49,7 @@ pub use keywheel::{Finished, Keywheel, Launch};
 pub use openbao::{OpenBao, Options};
 pub use process::{Process, Signal};
 pub use readers::{Readers, Tally};
+pub use snapshot::Snapshot;
+pub use stage::Stage;
 pub use tmpfs::Tmpfs;
 pub use witness::Witness;

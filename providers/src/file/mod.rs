@@ -74,7 +74,7 @@ impl Kind for FileKind {
         Some(Box::new(Settings { root: root?, identity_file: identity_file? }))
     }
 
-    fn from_environment(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
+    fn configure_from(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
         Ok(Box::new(Settings::default()))
     }
 }

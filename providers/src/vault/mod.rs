@@ -65,7 +65,7 @@ impl Kind for VaultKind {
         Some(Box::new(VaultBlueprint(Arc::new(settings))))
     }
 
-    fn from_environment(&self, environment: &Environment) -> Result<Box<dyn Blueprint>> {
+    fn configure_from(&self, environment: &Environment) -> Result<Box<dyn Blueprint>> {
         let settings = Settings::from_environment(environment)?;
         Ok(Box::new(VaultBlueprint(Arc::new(settings))))
     }

@@ -27,7 +27,7 @@ pub(crate) fn from_environment<'a>(
     variables: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Arc<dyn Provider> {
     let environment: Environment = variables.into_iter().collect();
-    VaultKind::new(Environment::default()).from_environment(&environment).unwrap().build(context()).unwrap()
+    VaultKind::new(Environment::default()).configure_from(&environment).unwrap().build(context()).unwrap()
 }
 
 /// Makes a provider from the settings of one under `providers:`, indented by two.

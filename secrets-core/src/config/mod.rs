@@ -1,6 +1,6 @@
 //! The configuration file, `keywheel.yaml`: read once, checked whole, every mistake reported with its place.
 //!
-//! The file becomes a tree that knows its places ([`node`]), the tree is read key by key ([`Section`]), and what comes out is typed and
+//! The file becomes a tree that knows its places (`node`), the tree is read key by key ([`Section`]), and what comes out is typed and
 //! valid: a [`Config`] that exists can be run.
 
 mod delivery;

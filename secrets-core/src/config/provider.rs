@@ -51,7 +51,7 @@ pub fn add_from_environment(
         let reason = format!("there is no provider {name:?}; known: {}", known.join(", "));
         Error::config("find provider", reason).with("reference", reference)
     })?;
-    let blueprint = kind.from_environment(environment)?;
+    let blueprint = kind.configure_from(environment)?;
     providers.insert(name.into(), ProviderConfig::new(blueprint));
     Ok(())
 }

@@ -352,7 +352,7 @@ const SETTLE_AT_MOST: usize = 64;
 
 async fn asked(stop: &mut watch::Receiver<bool>) {
     // A dropped sender stops the delivery, too.
-    let _: bool = stop.wait_for(|stop| *stop).await.is_ok();
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 async fn at(clock: &Clock, instant: Option<Instant>) {

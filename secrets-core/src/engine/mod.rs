@@ -1,6 +1,6 @@
 //! Runs a configuration: keeps every secret fresh, and every delivery directory in step with its secrets.
 //!
-//! One [`Keeper`] per secret asks its source; one [`Delivery`](delivery::Delivery) per directory renders, writes and tells. They
+//! One [`Keeper`] per secret asks its source; one delivery loop per directory renders, writes and tells. They
 //! share nothing but the keepers' newest values, so that one that fails holds no other up.
 
 mod delivery;

@@ -17,8 +17,8 @@ use crate::render::filters;
 const FUEL: u64 = 500_000;
 const RECURSION_LIMIT: usize = 100;
 
-/// The filters that there are, ours first. minijinja's others are left out: `pprint` and `safe` have no use here, the rest of them
-/// (`format`, `round`) take widths that make the standard library panic.
+/// The filters that there are, ours first, then minijinja's but those that have no use here, and `chain`, whose lists can double without
+/// costing a step.
 pub(super) const FILTERS: &[&str] = &[
     "b64decode",
     "b64encode",
@@ -36,7 +36,6 @@ pub(super) const FILTERS: &[&str] = &[
     "batch",
     "bool",
     "capitalize",
-    "chain",
     "count",
     "d",
     "default",
@@ -45,6 +44,7 @@ pub(super) const FILTERS: &[&str] = &[
     "escape",
     "first",
     "float",
+    "format",
     "groupby",
     "indent",
     "int",
@@ -62,6 +62,7 @@ pub(super) const FILTERS: &[&str] = &[
     "rejectattr",
     "replace",
     "reverse",
+    "round",
     "select",
     "selectattr",
     "slice",
@@ -77,7 +78,7 @@ pub(super) const FILTERS: &[&str] = &[
     "zip",
 ];
 
-const REMOVED_FILTERS: &[&str] = &["format", "pprint", "round", "safe"];
+const REMOVED_FILTERS: &[&str] = &["chain", "pprint", "safe"];
 
 /// The tests that there are: minijinja's.
 pub(super) const TESTS: &[&str] = &[
@@ -143,6 +144,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for name in REMOVED_FUNCTIONS {
         environment.remove_global(name);
     }
+    environment.add_function("range", range);
+    environment.add_filter("string", string);
     filters::add_to(&mut environment);
     environment
 });
@@ -199,6 +202,43 @@ fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Resu
         }
     }
     Ok(())
+}
+
+/// Gives a value as the text that it is printed as.
+fn string(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::String => Ok(value),
+        ValueKind::Undefined => Err(ErrorKind::UndefinedError.into()),
+        ValueKind::Bytes => {
+            let text = value.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
+            text.map(Value::from).ok_or_else(not_text)
+        }
+        _ => {
+            let mut buffer = Buffer::default();
+            write_value(&value, &mut buffer, &|| state.consume_fuel(1))?;
+            std::str::from_utf8(buffer.as_slice()).map(Value::from).map_err(|_| not_text())
+        }
+    }
+}
+
+/// Counts from `lower` up to `upper`, or from 0 to `lower`; minijinja's own overflows at the ends of the integers.
+fn range(lower: i64, upper: Option<i64>, step: Option<i64>) -> Result<Value, Error> {
+    const MOST: i128 = 100_000;
+    let (start, end) = upper.map_or((0, lower), |upper| (lower, upper));
+    let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step.unwrap_or(1)));
+    if step == 0 {
+        return Err(said("the step of a range is not 0"));
+    }
+    let count = ((end - start) / step + i128::from((end - start) % step != 0)).max(0);
+    if (end - start).signum() * step.signum() < 0 || count == 0 {
+        return Ok(Value::from(Vec::<Value>::new()));
+    }
+    if count > MOST {
+        return Err(said("a range has at most 100,000 numbers"));
+    }
+    Ok(Value::make_iterable(move || {
+        (0..count as usize).map(move |index| Value::from((start + index as i128 * step) as i64))
+    }))
 }
 
 /// Writes a value that is no text: a number by its digits, a truth value by its word, nothing for none, and a structure as compact JSON.

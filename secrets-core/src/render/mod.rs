@@ -1,7 +1,9 @@
 //! Makes the files of a delivery from its secrets: one file per field, or what the templates say.
 //!
 //! A template is text with `{{ expressions }}`, in the language of Jinja as minijinja has it. It sees the delivery's secrets and nothing
-//! else: no environment, no other file, no clock. Everything it can do is bounded, in steps and in bytes, and no error quotes a value.
+//! else: no environment, no other file, no clock. Its source, its steps and its output are bounded, and no error quotes a value. The bounds are
+//! there for mistakes: whoever writes templates can still make the program use more memory than it should (minijinja joins and repeats
+//! lists without counting them), and is trusted like whoever writes the configuration.
 
 mod buffer;
 mod context;
@@ -14,3 +16,6 @@ mod template;
 
 pub use self::plan::{FilePlan, FileSpec, RenderInput};
 pub use self::template::{Template, is_variable_name};
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,12 @@ pub(super) struct Mentions {
     pub(super) tests: BTreeMap<String, usize>,
     /// What `set` and `for` assign.
     pub(super) assigned: BTreeSet<String>,
-    /// How many words and signs all tags have together: a bound of how deep anything can nest.
-    pub(super) tokens: usize,
+    /// How many words and signs the longest tag has: a bound of how deep an expression can nest.
+    pub(super) longest: usize,
+    /// How many `set` tags there are: a bound of how deep a value can nest.
+    pub(super) sets: usize,
+    /// How many `elif` tags there are, each of which is nested in the one before.
+    pub(super) elifs: usize,
 }
 
 impl Mentions {
@@ -94,11 +98,13 @@ impl<'a> Scanner<'a> {
         let mut before = if end == "}}" { Before::Other } else { Before::Start };
         let mut assigns = None;
         let mut depth = 0;
+        let mut tokens = 0;
         while let Some(c) = self.rest().chars().next() {
             if depth == 0 && self.rest().starts_with(end) {
                 return self.advance(2);
             }
-            self.found.tokens += usize::from(!c.is_whitespace());
+            tokens += usize::from(!c.is_whitespace());
+            self.found.longest = self.found.longest.max(tokens);
             match c {
                 '"' | '\'' => {
                     self.skip_string(c);
@@ -158,7 +164,12 @@ impl<'a> Scanner<'a> {
         };
         match (before, word) {
             (Before::Start, "filter") => return Before::Filter,
-            (Before::Start, "set" | "for") => *assigns = Some(if word == "set" { "=" } else { "in" }),
+            (Before::Start, "set") => {
+                self.found.sets += 1;
+                *assigns = Some("=");
+            }
+            (Before::Start, "elif") => self.found.elifs += 1,
+            (Before::Start, "for") => *assigns = Some("in"),
             (Before::Start, _) | (Before::Dot, _) => {}
             (Before::Pipe | Before::Filter, name) => {
                 file(&mut self.found.filters);

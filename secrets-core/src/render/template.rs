@@ -30,8 +30,12 @@ pub struct Template {
 impl Template {
     /// The largest source, in bytes.
     pub const MAX_BYTES: usize = 256 * 1024;
-    /// The most words and signs in all tags of a template.
-    pub const MAX_TOKENS: usize = 50_000;
+    /// The most words and signs in one tag.
+    pub const MAX_TAG: usize = 1000;
+    /// The most `set` tags.
+    pub const MAX_SETS: usize = 1000;
+    /// The most `elif` tags.
+    pub const MAX_ELIFS: usize = 200;
 
     /// Parses a template. `name` is what errors call it: its file's path, or its place in the configuration.
     ///
@@ -45,8 +49,15 @@ impl Template {
             return Err(wrong(format!("it is larger than {} bytes", Self::MAX_BYTES)));
         }
         let mentions = Mentions::of(&source);
-        if mentions.tokens > Self::MAX_TOKENS {
-            return Err(wrong(format!("its tags have more than {} words and signs", Self::MAX_TOKENS)));
+        // These bound how deep expressions and values nest, and with it the stack that parsing, rendering and dropping them takes.
+        for (count, most, what) in [
+            (mentions.longest, Self::MAX_TAG, "words and signs in one tag"),
+            (mentions.sets, Self::MAX_SETS, "`set` tags"),
+            (mentions.elifs, Self::MAX_ELIFS, "`elif` tags"),
+        ] {
+            if count > most {
+                return Err(wrong(format!("it has more than {most} {what}")));
+            }
         }
         engine::parse(&name, &source).map_err(|error| failure::of_syntax(&name, &error))?;
         for (what, used, known) in [("filter", &mentions.filters, FILTERS), ("test", &mentions.tests, TESTS)]

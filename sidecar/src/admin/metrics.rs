@@ -51,12 +51,12 @@ const FAMILIES: [(&str, &str, Measure); 4] = [
 
 fn family(out: &mut String, name: &str, help: &str) {
     // Writing to a String does not fail.
-    let _: std::fmt::Result = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n").ok();
 }
 
 fn line(out: &mut String, name: &str, labels: &str, value: f64) {
     // Writing to a String does not fail.
-    let _: std::fmt::Result = writeln!(out, "{name}{{{labels}}} {value}");
+    writeln!(out, "{name}{{{labels}}} {value}").ok();
 }
 
 fn seconds(at: jiff::Timestamp) -> f64 {

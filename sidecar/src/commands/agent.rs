@@ -46,7 +46,7 @@ async fn run(
     let (stop, stopped) = oneshot::channel::<()>();
     let running = engine.run(async {
         // A dropped sender stops the engine, too.
-        let _: Result<(), oneshot::error::RecvError> = stopped.await;
+        stopped.await.ok();
     });
     tokio::pin!(running);
     let next = loop {

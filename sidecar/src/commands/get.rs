@@ -80,7 +80,9 @@ fn print(fetched: &Fetched<'_>, format: Format) -> Result<SecretValue, Failure> 
             let variable = variable_name(&name)?;
             text.extend_from_slice(line(&variable, value, format)?.as_bytes());
             if let Some(variable) = variables.replace(variable) {
-                return Err(Failure::other(format!("two fields would be the variable {variable}; fetch them one by one")));
+                return Err(Failure::other(format!(
+                    "two fields would be the variable {variable}; fetch them one by one"
+                )));
             }
         }
         text.push(b'\n');
