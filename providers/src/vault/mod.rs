@@ -7,6 +7,36 @@
 //! ```
 //!
 //! What to ask comes from `vaultrs`' request types; where and how is [`transport`]'s. A status becomes an error in one place, [`error`].
+//!
+//! # Settings
+//!
+//! | Key | Meaning |
+//! |---|---|
+//! | `address` | `https://HOST[:PORT][/PREFIX]`; `http://` sends everything in the clear |
+//! | `namespace` | the namespace that all paths are below |
+//! | `ca_file` | the authorities to trust, and no others; the system's, if left out |
+//! | `client_cert_file`, `client_key_file` | what to present to a server that wants a certificate |
+//! | `server_name` | the name that the server's certificate has, where it is not the address's host |
+//! | `auth` | who to be; if left out, the token that the `vault` and `bao` commands would take |
+//!
+//! Under `auth`, `method` is one of:
+//!
+//! | Method | Keys |
+//! |---|---|
+//! | `kubernetes` | `role`; `mount` (`kubernetes`), `token_file` (the pod's own) |
+//! | `jwt` | `token_file` or `token`; `role`, `mount` (`jwt`) |
+//! | `approle` | `role_id` or `role_id_file`, `secret_id` or `secret_id_file`; `mount` (`approle`) |
+//! | `token` (default) | `token` or `token_file` |
+//!
+//! Files are read again at every login. From the environment: `VAULT_ADDR`, `VAULT_TOKEN` (else `~/.vault-token`), `VAULT_NAMESPACE`,
+//! `VAULT_CACERT`, `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY`, `VAULT_TLS_SERVER_NAME` and `VAULT_CLIENT_TIMEOUT`, each also as `BAO_…`,
+//! which wins. `VAULT_SKIP_VERIFY` is refused.
+//!
+//! # Requests
+//!
+//! The first read of a mount asks which engine serves it, once for all. A read is one request. A poll is one request for the version (KV v2)
+//! or the value (KV v1, or where the policy does not allow metadata), and one more when it changed. A reference with `?version=` is
+//! never polled.
 
 mod endpoint;
 mod error;

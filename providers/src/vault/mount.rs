@@ -65,7 +65,7 @@ impl Mounts {
             self.leave(key, &flight);
             match answer {
                 Ok(mount) if mount.serves(path) => return Ok(mount),
-                Err(error) if flight.path == path || error.is_temporary() || is_about_all(&error) => {
+                Err(error) if flight.path == path || !is_about_path(&error) => {
                     return Err(error);
                 }
                 _ => {}
@@ -193,9 +193,9 @@ fn forbidden(session: &Session) -> Error {
     ))
 }
 
-/// Tells whether an error is no matter of the path that was asked for.
-fn is_about_all(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Config)
+/// Tells whether an error may be different for another path of the same first segment.
+fn is_about_path(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound | ErrorKind::Invalid)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

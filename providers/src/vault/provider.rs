@@ -42,7 +42,7 @@ impl VaultProvider {
         let transport =
             Transport::try_new(settings, &context).map_err(|error| error.with("provider", &context.name))?;
         Ok(Self {
-            session: Session::new(transport, Arc::clone(settings), context.clock),
+            session: Session::new(&context.name, transport, Arc::clone(settings), context.clock),
             name: context.name,
             mounts: Mounts::default(),
             fingerprint: Fingerprint::default(),

@@ -20,6 +20,7 @@ use super::transport::{Answer, Transport};
 /// Asks the server as somebody.
 #[derive(Debug)]
 pub(super) struct Session {
+    name: String,
     transport: Transport,
     settings: Arc<Settings>,
     clock: Clock,
@@ -46,9 +47,16 @@ struct Gate {
 }
 
 impl Session {
-    /// Makes a session that logs in when it is first asked.
-    pub(super) fn new(transport: Transport, settings: Arc<Settings>, clock: Clock) -> Self {
-        Self { transport, settings, clock, current: watch::Sender::new(None), gate: Mutex::default() }
+    /// Makes the session of the provider `name`; it logs in when it is first asked.
+    pub(super) fn new(name: &str, transport: Transport, settings: Arc<Settings>, clock: Clock) -> Self {
+        Self {
+            name: name.to_owned(),
+            transport,
+            settings,
+            clock,
+            current: watch::Sender::new(None),
+            gate: Mutex::default(),
+        }
     }
 
     /// Asks what `endpoint` says. A refusal may mean that the token has ended: then it is asked once more with a new one.
@@ -164,7 +172,7 @@ impl Session {
             gate.refusals = gate.refusals.saturating_add(1);
             gate.refused_until = Some(now + wait);
         }
-        debug!("the server refuses the token; logging in again");
+        debug!(provider = self.name, "the server refuses the token; asking for another one");
         let token = self.log_in(&mut gate).await?;
         Ok((!Arc::ptr_eq(&token, refused)).then_some(token))
     }
@@ -197,7 +205,7 @@ impl Session {
         let token = Arc::new(Token { value: grant.token, life: grant.life });
         self.current.send_replace(Some(Arc::clone(&token)));
         if self.settings.method.issues_tokens() {
-            info!("logged in");
+            info!(provider = self.name, "logged in");
         }
         Ok(token)
     }
@@ -226,25 +234,26 @@ impl Session {
                 Ok(next) if step == Step::Replace => {
                     // Only a token file that still holds this token comes here: everything else ends this call.
                     life = next;
-                    self.pause(&life, &mut failures).await;
+                    self.pause(&life, &mut failures, None).await;
                 }
                 Ok(next) => {
                     life = next;
                     failures = 0;
                 }
                 Err(error) => {
-                    warn!(%error, ?step, "the token was not kept alive");
+                    warn!(provider = self.name, %error, ?step, "the token was not kept alive");
                     if step == Step::Renew && !error.is_temporary() {
                         life = life.not_renewable();
                     }
-                    self.pause(&life, &mut failures).await;
+                    self.pause(&life, &mut failures, error.retry_after()).await;
                 }
             }
         }
     }
 
-    /// Waits before the next attempt: longer each time, yet so that several fit into what is left of the life.
-    async fn pause(&self, life: &Life, failures: &mut u32) {
+    /// Waits before the next attempt: longer each time, yet so that several fit into what is left of the life; and as long as the server
+    /// asked for.
+    async fn pause(&self, life: &Life, failures: &mut u32, asked: Option<Duration>) {
         let mut wait = backoff(*failures, FAILURE_FIRST, FAILURE_LONGEST);
         *failures = failures.saturating_add(1);
         if let Life::Ends(term) = life {
@@ -253,14 +262,18 @@ impl Session {
                 wait = wait.min(left / 4).max(FAILURE_FIRST / 2);
             }
         }
-        self.clock.sleep_until(self.clock.instant() + wait).await;
+        self.clock.sleep_until(self.clock.instant() + wait.max(asked.unwrap_or_default())).await;
     }
 
     /// Says once that nothing can be done about the token's end, and waits for another token.
     async fn let_end(&self, life: &Life) {
         if let Life::Ends(term) = life {
             let left = term.deadline().saturating_duration_since(self.clock.instant());
-            warn!(seconds = left.as_secs(), "the token ends and can be neither renewed nor replaced");
+            warn!(
+                provider = self.name,
+                seconds = left.as_secs(),
+                "the token ends and can be neither renewed nor replaced"
+            );
         }
         std::future::pending().await
     }
@@ -270,7 +283,7 @@ impl Session {
         let at = self.clock.instant();
         let answer = self.transport.send(&call, Some(&token.value)).await?;
         if answer.status == FORBIDDEN {
-            debug!("the token may not be looked up; taken as one without an end");
+            debug!(provider = self.name, "the token may not be looked up; taken as one without an end");
             return Ok(Life::Endless);
         }
         if !answer.is_success() {
@@ -300,7 +313,7 @@ impl Session {
             });
         }
         let life = answer.parse::<LoginAnswer>()?.auth.renewed(term, at);
-        debug!(?life, "renewed the token");
+        debug!(provider = self.name, ?life, "renewed the token");
         Ok(life)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keywheel_core::layer::Budget;
 use keywheel_core::{Error, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Certificate, Client, Identity};
+use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -51,7 +51,7 @@ pub(super) fn client(address: &Url, tls: &TlsSettings) -> Result<(Client, Url)> 
     if address.scheme() == "http" {
         // Nothing to verify: loading the system's authorities would only cost time.
         builder = builder.tls_certs_only([]);
-        return Ok((build(builder)?, url));
+        return Ok((build(builder, tls)?, url));
     }
     if let Some(file) = &tls.ca_file {
         builder = builder.tls_certs_only(authorities(file)?);
@@ -69,14 +69,24 @@ pub(super) fn client(address: &Url, tls: &TlsSettings) -> Result<(Client, Url)> 
         url.set_host(Some(name))
             .map_err(|_| Error::config("connect", format!("{name:?} is not a server name")))?;
     }
-    Ok((build(builder)?, url))
+    Ok((build(builder, tls)?, url))
 }
 
-fn build(builder: reqwest::ClientBuilder) -> Result<Client> {
-    // What its message quotes depends on the part that failed; the files were checked before.
+/// Builds the client; on failure, finds out which file it was: the builder's own message may quote it.
+fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
     builder.build().map_err(|_| {
-        Error::config("connect", "the TLS settings do not fit together")
-            .with_help("check that the client certificate belongs to its key")
+        let fails = |builder: ClientBuilder| builder.build().is_err();
+        if let Some(file) = &tls.ca_file
+            && authorities(file).map_or(true, |found| fails(Client::builder().tls_certs_only(found)))
+        {
+            return Error::config("connect", "the CA file holds something that is not a certificate")
+                .with("ca_file", file.display());
+        }
+        match &tls.client {
+            Some(files) => wrong_identity(files, "the client certificate and its key do not fit together"),
+            None => Error::config("connect", "the system's certificate authorities cannot be read")
+                .with_help("name the authority's file as `ca_file` (VAULT_CACERT)"),
+        }
     })
 }
 
@@ -88,11 +98,6 @@ fn authorities(file: &Path) -> Result<Vec<Certificate>> {
     if certificates.is_empty() {
         return Err(wrong("the CA file holds no certificate"));
     }
-    // Parsed one by one here, since the client reports all of its settings as one.
-    Client::builder()
-        .tls_certs_only(certificates.iter().cloned())
-        .build()
-        .map_err(|_| wrong("the CA file holds something that is not a certificate"))?;
     Ok(certificates)
 }
 
@@ -104,11 +109,14 @@ fn identity(files: &ClientFiles) -> Result<Identity> {
     pem.extend_from_slice(&key);
     pem.push(b'\n');
     pem.extend_from_slice(&certificate);
-    Identity::from_pem(&pem).map_err(|_| {
-        Error::config("connect", "the client certificate and key are not PEM")
-            .with("client_cert_file", files.certificate.display())
-            .with("client_key_file", files.key.display())
-    })
+    Identity::from_pem(&pem)
+        .map_err(|_| wrong_identity(files, "the client certificate and key are not both there as PEM"))
+}
+
+fn wrong_identity(files: &ClientFiles, reason: &str) -> Error {
+    Error::config("connect", reason)
+        .with("client_cert_file", files.certificate.display())
+        .with("client_key_file", files.key.display())
 }
 
 fn read(file: &Path, setting: &'static str) -> Result<Zeroizing<Vec<u8>>> {

@@ -286,3 +286,49 @@ fn authority(url: &Url) -> String {
 const MAX_BODY: usize = 4 << 20;
 const FIRST_BODY: usize = 4 << 10;
 const MAX_WORDS: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date_and_has_a_bound() {
+        let now: Timestamp = "2026-11-22T07:00:00Z".parse().unwrap();
+        let wait = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("7"), Some(7));
+        assert_eq!(wait("0"), Some(0));
+        assert_eq!(wait("Sun, 22 Nov 2026 07:00:30 GMT"), Some(30));
+        assert_eq!(wait("Sun, 22 Nov 2026 06:00:30 GMT"), Some(0));
+        assert_eq!(wait("864000"), Some(3600));
+        assert_eq!(wait("soon"), None);
+        assert_eq!(wait("-1"), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn only_a_redirect_points_elsewhere_and_only_its_host_is_shown() {
+        let base = Url::parse("https://vault.test:8200/v1").unwrap();
+        let to = |status, location: &str| {
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]);
+            redirect(status, &headers, &base)
+        };
+        assert_eq!(to(307, "http://u:c4n4ry@other.test/c4n4ry?x=c4n4ry").unwrap(), "http://other.test");
+        assert_eq!(to(301, "/elsewhere").unwrap(), "https://vault.test:8200");
+        assert_eq!(to(308, "http://[").unwrap(), "nowhere");
+        assert_eq!(to(304, "/elsewhere"), None);
+    }
+
+    #[test]
+    fn a_body_grows_to_its_bound() {
+        let mut body = Body::with_capacity(Some(u64::MAX));
+        assert!(body.0.capacity() <= MAX_BODY);
+        body = Body::with_capacity(Some(1));
+        let chunk = [b'x'; 1000];
+        let pushed = (0..).take_while(|_| body.push(&chunk)).count();
+        assert_eq!(pushed, MAX_BODY / chunk.len());
+        assert!(body.0.iter().all(|byte| *byte == b'x') && body.0.capacity() <= MAX_BODY);
+    }
+}
