@@ -4,9 +4,11 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use keywheel_core::ErrorKind;
-use keywheel_core::deliver::{AtomicDir, Sources};
+use keywheel_core::clock::Clock;
+use keywheel_core::deliver::{AtomicDir, Settings, Sources};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, open as open_fd, openat};
 
 use crate::support::*;
@@ -108,7 +110,10 @@ fn a_current_generation_behind_a_planted_link_is_none() {
     fs::rename(&generation, outside.join("moved")).unwrap();
     symlink(outside.join("moved"), &generation).unwrap();
     assert_eq!(dir.current_generation().unwrap(), None);
-    assert!(write(&mut dir, &first()), "what the link leads to is not compared");
+    assert!(
+        write(&mut dir, &first()),
+        "what the link leads to is not compared"
+    );
     drop(open(&directory));
     assert_shows(&directory, &first(), 0);
     fs::remove_dir_all(outside.join("moved")).unwrap();
@@ -117,7 +122,14 @@ fn a_current_generation_behind_a_planted_link_is_none() {
 
 #[test]
 fn whatever_is_planted_inside_the_current_generation_is_replaced() {
-    for name in ["a", "folder", "folder/x", "..manifest.json", "extra", "folder/extra"] {
+    for name in [
+        "a",
+        "folder",
+        "folder/x",
+        "..manifest.json",
+        "extra",
+        "folder/extra",
+    ] {
         for number in 0..plants(Path::new("/")).len() {
             let volume = Volume::new();
             let (directory, outside) = (volume.directory(), volume.outside());
@@ -158,7 +170,10 @@ fn a_link_elsewhere_under_a_visible_name_is_replaced_and_not_followed() {
         assert_shows(&directory, &second(), 1);
         clear(&directory.join("folder"));
         plants(&outside)[number](&directory.join("folder"));
-        assert!(!write(&mut dir, &second()), "links are mended without a new generation");
+        assert!(
+            !write(&mut dir, &second()),
+            "links are mended without a new generation"
+        );
         assert_shows(&directory, &second(), 1);
         clear(&directory.join("folder"));
         let _dir = open(&directory);
@@ -169,7 +184,12 @@ fn a_link_elsewhere_under_a_visible_name_is_replaced_and_not_followed() {
 
 #[test]
 fn anything_else_under_a_visible_name_is_refused_by_its_name_and_nothing_is_written() {
-    for (number, what) in [(9, "a special file"), (10, "a file"), (11, "a folder"), (12, "a folder")] {
+    for (number, what) in [
+        (9, "a special file"),
+        (10, "a file"),
+        (11, "a folder"),
+        (12, "a folder"),
+    ] {
         let volume = Volume::new();
         let (directory, outside) = (volume.directory(), volume.outside());
         let mut dir = open(&directory);
@@ -188,7 +208,9 @@ fn anything_else_under_a_visible_name_is_refused_by_its_name_and_nothing_is_writ
         clear(&directory.join("a"));
         plants(&outside)[number](&directory.join("a"));
         let before = snapshot(&directory.join("folder"));
-        let error = open(&directory).write(&payload(&first()), &Sources::new()).unwrap_err();
+        let error = open(&directory)
+            .write(&payload(&first()), &Sources::new())
+            .unwrap_err();
         assert!(error.to_string().contains("in the place of \"a\""), "{error}");
         assert_eq!(snapshot(&directory.join("folder")), before);
         assert!(directory.join("b").exists() || what == "a special file");
@@ -214,17 +236,27 @@ fn foreign_files_are_left_alone() {
     symlink("..data/../../outside", directory.join("sneaky")).unwrap();
     write(&mut dir, &second());
     let mut dir = open(&directory);
-    assert_eq!(fs::read_link(directory.join("alias")).unwrap(), Path::new("..data/a"), "it leads somewhere");
+    assert_eq!(
+        fs::read_link(directory.join("alias")).unwrap(),
+        Path::new("..data/a"),
+        "it leads somewhere"
+    );
     assert!(fs::symlink_metadata(directory.join("sneaky")).is_err());
     write(&mut dir, &Files::new());
-    assert!(fs::symlink_metadata(directory.join("alias")).is_err(), "it led nowhere any more");
+    assert!(
+        fs::symlink_metadata(directory.join("alias")).is_err(),
+        "it led nowhere any more"
+    );
     drop(open(&directory));
     let generation = current(&directory);
     let own = |line: &String| {
         let name = line.split([' ', '/']).next().unwrap();
         name == "..data" || directory.join(name) == generation
     };
-    let after: Vec<String> = snapshot(&directory).into_iter().filter(|line| !own(line)).collect();
+    let after: Vec<String> = snapshot(&directory)
+        .into_iter()
+        .filter(|line| !own(line))
+        .collect();
     assert_eq!(after, foreign);
 }
 
@@ -312,27 +344,85 @@ fn a_generation_folder_that_is_swapped_while_it_is_written_leads_nowhere() {
 }
 
 #[test]
-fn folders_inside_a_generation_that_is_written_cannot_be_swapped_for_links() {
+fn nothing_inside_a_generation_that_is_written_can_be_put_there_first() {
+    type Plant = fn(&Path, &Path);
+    let plants: [(&str, Plant); 6] = [
+        ("folder", |path, outside| symlink(outside, path).unwrap()),
+        ("folder", |path, outside| {
+            fs::hard_link(outside.join("a"), path).unwrap()
+        }),
+        ("a", |path, outside| symlink(outside.join("a"), path).unwrap()),
+        ("a", |path, outside| symlink(outside.join("new"), path).unwrap()),
+        ("a", |path, outside| {
+            fs::hard_link(outside.join("a"), path).unwrap()
+        }),
+        ("a", |path, _| fifo(path)),
+    ];
+    for (name, plant) in plants {
+        let volume = Volume::new();
+        let (directory, outside) = (volume.directory(), volume.outside());
+        let before = snapshot(&outside);
+        let mut dir = open(&directory);
+        let attack = {
+            let (directory, outside) = (directory.clone(), outside.clone());
+            move || {
+                for (generation, _) in entries(&directory) {
+                    plant(&directory.join(generation).join(name), &outside);
+                }
+            }
+        };
+        let listener = crate::listener::AtStep::new(2, attack);
+        let written =
+            tracing::subscriber::with_default(listener, || dir.write(&payload(&first()), &Sources::new()));
+        let error = written.unwrap_err().to_string();
+        assert!(error.contains("cannot make") && error.contains(name), "{error}");
+        assert_eq!(entries(&directory), [], "nothing is left of it");
+        assert_eq!(snapshot(&outside), before);
+        assert!(write(&mut dir, &first()));
+    }
+}
+
+#[test]
+fn a_link_to_the_very_same_bytes_is_not_the_file() {
     let volume = Volume::new();
     let (directory, outside) = (volume.directory(), volume.outside());
-    let before = snapshot(&outside);
     let mut dir = open(&directory);
-    let attack = {
-        let (directory, outside) = (directory.clone(), outside.clone());
-        move || {
-            for (name, _) in entries(&directory).into_iter().filter(|(name, _)| name.starts_with("..2")) {
-                symlink(&outside, directory.join(name).join("folder")).unwrap();
-            }
-        }
-    };
-    let listener = crate::listener::AtStep::new(2, attack);
-    let written =
-        tracing::subscriber::with_default(listener, || dir.write(&payload(&first()), &Sources::new()));
-    let error = written.unwrap_err();
-    assert!(error.to_string().contains("cannot make the folder \"folder\""), "{error}");
-    assert_eq!(entries(&directory), [], "nothing is left of it");
-    assert_eq!(snapshot(&outside), before);
+    write(&mut dir, &first());
+    let file = current(&directory).join("a");
+    fs::rename(&file, outside.join("same")).unwrap();
+    symlink(outside.join("same"), &file).unwrap();
     assert!(write(&mut dir, &first()));
+    assert_shows(&directory, &first(), 1);
+}
+
+#[test]
+fn what_data_was_made_to_name_is_never_pruned() {
+    for target in [
+        "../outside",
+        "../outside/.",
+        "ABSOLUTE",
+        "folder-of-mine",
+        "..data_tmp",
+        ".",
+    ] {
+        let volume = Volume::new();
+        let (directory, outside) = (volume.directory(), volume.outside());
+        let settings = Settings {
+            overlap: Duration::ZERO,
+            ..settings(&directory)
+        };
+        let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
+        fs::create_dir(directory.join("folder-of-mine")).unwrap();
+        fs::write(directory.join("folder-of-mine/a"), "mine").unwrap();
+        let before = (snapshot(&outside), snapshot(&directory.join("folder-of-mine")));
+        let target = target.replace("ABSOLUTE", outside.to_str().unwrap());
+        symlink(target, directory.join("..data")).unwrap();
+        assert!(write(&mut dir, &first()));
+        dir.prune().unwrap();
+        same(&generation(&directory).unwrap(), &first());
+        let after = (snapshot(&outside), snapshot(&directory.join("folder-of-mine")));
+        assert_eq!(after, before);
+    }
 }
 
 #[test]
@@ -343,7 +433,8 @@ fn what_was_made_unreadable_is_replaced() {
     // Capabilities belong to a thread: this one loses root's way around permissions for good.
     let test = || {
         let mut sets = capabilities(None).unwrap();
-        sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        sets.effective
+            .remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         set_capabilities(None, sets).unwrap();
         for name in ["", "a", "folder", "folder/x"] {
             let volume = Volume::new();
