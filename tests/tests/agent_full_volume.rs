@@ -37,6 +37,7 @@ fn a_full_volume_keeps_the_old_generation_and_says_so() {
     let mut file = File::create(&filler).unwrap();
     // To the last page: each write adds one.
     while file.write_all(&[b'x'; 4096]).is_ok() {}
+    drop(file);
     put(&stage, 2);
     let error = wait::until(Duration::from_secs(5), "the full volume to be noticed", || {
         agent.status()["deliveries"][0]["error"].as_str().map(str::to_owned)

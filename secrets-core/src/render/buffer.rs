@@ -57,3 +57,19 @@ impl io::Write for Buffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_up_to_its_bound_and_keeps_what_it_has() {
+        let mut buffer = Buffer::default();
+        for _ in 0..Secret::MAX_BYTES / 1024 {
+            assert!(buffer.push(&[7; 1024]));
+        }
+        assert!(buffer.push(b"") && !buffer.is_full());
+        assert!(!buffer.push(b"x") && buffer.is_full());
+        assert_eq!(buffer.into_value().expose_secret(), [7; Secret::MAX_BYTES]);
+    }
+}

@@ -33,7 +33,7 @@ impl Template {
     /// The most words and signs in one tag.
     pub const MAX_TAG: usize = 1000;
     /// The most `set` tags.
-    pub const MAX_SETS: usize = 1000;
+    pub const MAX_SETS: usize = 200;
     /// The most `elif` tags.
     pub const MAX_ELIFS: usize = 200;
 

@@ -14,10 +14,7 @@ pub(crate) struct AtStep {
 
 impl AtStep {
     pub(crate) fn new(step: u64, act: impl Fn() + Send + Sync + 'static) -> Self {
-        Self {
-            step,
-            act: Box::new(act),
-        }
+        Self { step, act: Box::new(act) }
     }
 }
 

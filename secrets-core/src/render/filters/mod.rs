@@ -65,3 +65,6 @@ pub(super) fn check_lossless(state: &State<'_, '_>, value: &Value) -> Result<(),
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
