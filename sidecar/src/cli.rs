@@ -78,7 +78,7 @@ pub(crate) enum Format {
     Yaml,
     /// `export NAME='value'` lines for a shell
     Env,
-    /// `NAME="value"` lines
+    /// `NAME='value'` lines, without `export`
     Dotenv,
 }
 
