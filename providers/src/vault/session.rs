@@ -163,11 +163,16 @@ impl Session {
         {
             return Ok(Some(current));
         }
-        let now = self.clock.instant();
-        if !self.settings.method.can_replace() || gate.refused_until.is_some_and(|until| now < until) {
+        if !self.settings.method.can_replace() {
             return Ok(None);
         }
-        if self.settings.method.issues_tokens() {
+        // While logins fail, the token has most likely ended: why there is no new one says more than this refusal, and failed logins have
+        // a pace of their own.
+        if gate.failure.is_none() && self.settings.method.issues_tokens() {
+            let now = self.clock.instant();
+            if gate.refused_until.is_some_and(|until| now < until) {
+                return Ok(None);
+            }
             let wait = backoff(gate.refusals, REFUSAL_FIRST, REFUSAL_LONGEST);
             gate.refusals = gate.refusals.saturating_add(1);
             gate.refused_until = Some(now + wait);
