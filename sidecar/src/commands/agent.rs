@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keywheel_core::config::{Config, Listen};
+use keywheel_core::config::Listen;
 use keywheel_core::engine::{Engine, StatusHandle};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
@@ -21,17 +21,17 @@ pub(crate) async fn once(path: &Path) -> Result<(), Failure> {
 pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-    let (config, mut engine) = prepare(path)?;
+    let Prepared { mut engine, admin } = prepare(path, None).await?;
     let (status, seen) = watch::channel(engine.status());
-    let mut admin = AdminTask::start(config.admin, &seen).await?;
+    let mut admin = admin.map(|endpoint| endpoint.serve(&seen));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-    while let Some((config, next)) = run(engine, path, &mut signals).await? {
-        status.send_replace(next.status());
-        if config.admin != admin.listen {
-            admin = AdminTask::start(config.admin, &seen).await?;
+    while let Some(next) = run(engine, path, admin.as_ref(), &mut signals).await? {
+        status.send_replace(next.engine.status());
+        if let Some(endpoint) = next.admin {
+            admin = Some(endpoint.serve(&seen));
         }
         info!(config = %path.display(), "runs with the new configuration");
-        engine = next;
+        engine = next.engine;
     }
     info!("stopped");
     Ok(())
@@ -41,8 +41,9 @@ pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
 async fn run(
     engine: Engine,
     path: &Path,
+    admin: Option<&AdminTask>,
     signals: &mut Signals,
-) -> Result<Option<(Config, Engine)>, Failure> {
+) -> Result<Option<Prepared>, Failure> {
     let (stop, stopped) = oneshot::channel::<()>();
     let running = engine.run(async {
         // A dropped sender stops the engine, too.
@@ -54,7 +55,7 @@ async fn run(
             ended = &mut running => return Err(ended.err().map_or_else(|| Failure::other("the engine stopped"), Failure::from)),
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
-                Asked::Reload => match prepare(path) {
+                Asked::Reload => match prepare(path, admin).await {
                     Ok(next) => break Some(next),
                     Err(failure) => error!(%failure, "the new configuration is refused; the old one stays"),
                 },
@@ -65,10 +66,17 @@ async fn run(
     Ok(running.await.map(|()| next)?)
 }
 
-fn prepare(path: &Path) -> Result<(Config, Engine), Failure> {
-    let config = load(path)?;
-    let engine = Engine::build(&config, &clock())?;
-    Ok((config, engine))
+/// A configuration that can take over: what may fail has been done.
+struct Prepared {
+    engine: Engine,
+    /// Only where it is another one than the present one.
+    admin: Option<Endpoint>,
+}
+
+/// Where the admin endpoint is to be, bound already.
+struct Endpoint {
+    listen: Option<Listen>,
+    bound: Option<Admin>,
 }
 
 /// The admin endpoint, ended when it is dropped.
@@ -78,13 +86,28 @@ struct AdminTask {
     task: Option<tokio::task::JoinHandle<()>>,
 }
 
-impl AdminTask {
-    async fn start(listen: Option<Listen>, status: &watch::Receiver<StatusHandle>) -> Result<Self, Failure> {
-        let task = match &listen {
-            Some(listen) => Some(tokio::spawn(Admin::bind(listen).await?.run(status.clone()))),
+async fn prepare(path: &Path, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
+    let config = load(path)?;
+    let engine = Engine::build(&config, &clock())?;
+    let admin = match admin {
+        Some(admin) if admin.listen == config.admin => None,
+        _ => Some(Endpoint::bind(config.admin).await?),
+    };
+    Ok(Prepared { engine, admin })
+}
+
+impl Endpoint {
+    async fn bind(listen: Option<Listen>) -> Result<Self, Failure> {
+        let bound = match &listen {
+            Some(listen) => Some(Admin::bind(listen).await?),
             None => None,
         };
-        Ok(Self { listen, task })
+        Ok(Self { listen, bound })
+    }
+
+    fn serve(self, status: &watch::Receiver<StatusHandle>) -> AdminTask {
+        let task = self.bound.map(|admin| tokio::spawn(admin.run(status.clone())));
+        AdminTask { listen: self.listen, task }
     }
 }
 
