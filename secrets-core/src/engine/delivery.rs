@@ -54,6 +54,8 @@ pub(super) struct Delivery {
     clock: Clock,
     state: watch::Sender<State>,
     directory: Option<AtomicDir>,
+    /// Whether there has never been a generation: then there may be no application yet, either.
+    empty: bool,
     /// Which value of each secret was taken last, by its revision; empty before the first time.
     taken: BTreeMap<String, u64>,
 }
@@ -87,7 +89,7 @@ impl Delivery {
         clock: Clock,
     ) -> Self {
         let (state, _) = watch::channel(State::default());
-        Self { config, inputs, wake, clock, state, directory: None, taken: BTreeMap::new() }
+        Self { config, inputs, wake, clock, state, directory: None, empty: false, taken: BTreeMap::new() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -120,8 +122,13 @@ impl Delivery {
     pub(super) async fn open(&mut self) -> Result<()> {
         let settings = self.settings();
         let clock = self.clock.clone();
-        let opened = blocking(move || AtomicDir::open(settings, clock)).await?;
-        self.directory = Some(opened.map_err(|error| self.here(error))?);
+        let opened = blocking(move || {
+            let directory = AtomicDir::open(settings, clock)?;
+            let current = directory.current_generation()?;
+            Ok((directory, current.is_none()))
+        });
+        let (directory, empty) = opened.await?.map_err(|error| self.here(error))?;
+        (self.directory, self.empty) = (Some(directory), empty);
         Ok(())
     }
 
@@ -167,9 +174,9 @@ impl Delivery {
     async fn attempt(&mut self, work: &mut Work) -> Result<()> {
         if work.undelivered {
             let Some(secrets) = self.take_newest() else { return Ok(()) };
-            let first = self.state.borrow().generation.is_none();
+            let first = self.empty;
             let (written, generation) = self.deliver(secrets).await?;
-            work.undelivered = false;
+            (work.undelivered, self.empty) = (false, false);
             if written {
                 let event = self.event(generation);
                 work.untold = Some(Untold { event, told: 0, first });
@@ -186,7 +193,7 @@ impl Delivery {
     pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
         let (written, generation) = self.deliver(secrets).await?;
         if written {
-            let mut untold = Untold { event: self.event(generation.clone()), told: 0, first: false };
+            let mut untold = Untold { event: self.event(generation.clone()), told: 0, first: self.empty };
             self.tell(&mut untold).await?;
         }
         Ok(generation)
