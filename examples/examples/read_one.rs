@@ -16,7 +16,8 @@ use keywheel_core::{Clock, SecretRef};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let reference: SecretRef = std::env::args().nth(1).ok_or("usage: read_one PROVIDER://PATH#FIELD")?.parse()?;
+    let reference: SecretRef =
+        std::env::args().nth(1).ok_or("usage: read_one PROVIDER://PATH#FIELD")?.parse()?;
 
     let mut providers = BTreeMap::new();
     add_from_environment(

@@ -1,5 +1,7 @@
 //! A source file that changes is delivered at once: `refresh` is an hour here, so that only the change itself can be what is noticed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

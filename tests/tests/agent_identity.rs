@@ -1,6 +1,7 @@
 //! Who the agent is to the server: each way to log in, and tokens that are replaced under way; and which kinds of
 //! reference reach their secret.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;

@@ -1,5 +1,6 @@
 //! Starting, reading the configuration again, telling, ending.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! The server is away, hangs, refuses, is sealed, asks for patience, or has lost the secret: the files stay, nothing runs hot, and
 //! the next value arrives without a restart.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;

@@ -87,7 +87,7 @@ mod tests {
 
         #[test]
         fn never_panics(text in ".{0,20}") {
-            let _ = parse_duration(&text).is_ok();
+            parse_duration(&text).ok();
         }
     }
 }
