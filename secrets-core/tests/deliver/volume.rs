@@ -6,10 +6,12 @@ use keywheel_core::ErrorKind;
 use keywheel_core::clock::Clock;
 use keywheel_core::deliver::{AtomicDir, Settings, Sources};
 
+use crate::listener;
 use crate::support::*;
 
 /// A folder on a disk, or `None` where even the build is on a memory-backed volume.
 fn disk() -> Option<tempfile::TempDir> {
+    listener::install();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let memory = AtomicDir::check_volume(&settings(folder.path())).is_ok();
     if memory {
@@ -28,7 +30,10 @@ fn a_disk_is_refused_and_nothing_is_made() {
         for error in [opened, checked] {
             assert_eq!(error.kind(), ErrorKind::Config);
             let text = error.to_string();
-            assert!(text.contains("the directory is on ") && text.contains("allow_disk: true"), "{text}");
+            assert!(
+                text.contains("the directory is on ") && text.contains("allow_disk: true"),
+                "{text}"
+            );
             assert!(text.contains(directory.to_str().unwrap()), "{text}");
         }
     }
@@ -39,7 +44,10 @@ fn a_disk_is_refused_and_nothing_is_made() {
 fn a_disk_that_is_allowed_is_written_to() {
     let Some(disk) = disk() else { return };
     let directory = disk.path().join("delivery");
-    let settings = Settings { allow_disk: true, ..settings(&directory) };
+    let settings = Settings {
+        allow_disk: true,
+        ..settings(&directory)
+    };
     AtomicDir::check_volume(&settings).unwrap();
     assert!(!directory.exists());
     let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
@@ -62,7 +70,10 @@ fn what_is_no_folder_is_an_error_with_its_name() {
         assert!(error.to_string().contains("Not a directory"), "{error}");
     }
     let error = AtomicDir::open(settings(Path::new("/proc/self/fdinfo/x")), Clock::system()).unwrap_err();
-    assert!(error.to_string().contains("which is not kept in memory"), "{error}");
+    assert!(
+        error.to_string().contains("which is not kept in memory"),
+        "{error}"
+    );
 }
 
 #[test]
