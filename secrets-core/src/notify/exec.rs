@@ -1,6 +1,7 @@
 //! Runs a program: argv without a shell, bounded in time, killed as a group, its output discarded.
 
 use std::fmt;
+use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -26,10 +27,11 @@ pub struct Exec {
 impl Exec {
     pub(super) async fn run(&self, event: &Event) -> Result<String> {
         let mut group = Group::start(&mut self.command(event)).map_err(|error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let reason =
-                if missing { "there is no such program".into() } else { format!("cannot start it: {error}") };
-            self.failed(reason)
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such program".into(),
+                _ => format!("cannot start it: {error}"),
+            };
+            self.failed(reason).with_temporary(false)
         })?;
         match tokio::time::timeout(self.timeout, group.wait()).await {
             Ok(Ok(status)) if status.success() => Ok("ended well".into()),
@@ -37,8 +39,8 @@ impl Exec {
             Ok(Err(error)) => Err(self.failed(format!("cannot wait for it: {error}"))),
             Err(_) => {
                 group.kill();
-                // It was killed: this only reaps it.
-                group.wait().await.ok();
+                // It was killed, and this only reaps it; a process that waits for a broken disk does not even end then.
+                tokio::time::timeout(REAPED_WITHIN, group.wait()).await.ok();
                 Err(self.failed(format!("killed after {:?}", self.timeout)))
             }
         }
@@ -78,6 +80,9 @@ impl fmt::Display for Exec {
     }
 }
 
+const REAPED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The beginnings of the names of variables that hold credentials, or that are ours to set.
 const HELD_BACK: [&str; 4] = ["VAULT_", "BAO_", "AWS_", "KEYWHEEL_"];
 
 /// A child and whatever it starts; killed when this is dropped before the child was reaped, for until then its number is its own.
@@ -87,13 +92,13 @@ struct Group {
 }
 
 impl Group {
-    fn start(command: &mut Command) -> std::io::Result<Self> {
+    fn start(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Ok(Self { child, leader })
     }
 
-    async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.leader = None;
         status

@@ -1,6 +1,7 @@
 //! Telling the application that a new generation is visible.
 
 mod exec;
+mod process;
 mod signal;
 
 use std::fmt;
@@ -55,3 +56,6 @@ impl fmt::Display for Notifier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,12 @@
 //! Sends a signal to the processes of a name, or to the one whose number is in a file.
-//!
-//! A PID alone is never trusted, since it may be another process's by the time the signal is sent: the process is opened as a pidfd first
-//! (`pidfd_open(2)`), its name is checked after that, and the signal goes to the pidfd.
 
 use std::fmt;
-use std::fs;
-use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::process::{self, Process};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A signal and whom it is for.
@@ -54,21 +48,31 @@ impl FromStr for SignalNumber {
     }
 }
 
-const SIGNALS: [(&str, rustix::process::Signal); 12] = {
+/// The signals of signal(7) that one process has a reason to send another; those that say what the receiver itself did wrong are not among them.
+const SIGNALS: [(&str, rustix::process::Signal); 21] = {
     use rustix::process::Signal as S;
     [
         ("HUP", S::HUP),
         ("INT", S::INT),
         ("QUIT", S::QUIT),
+        ("ABRT", S::ABORT),
         ("KILL", S::KILL),
         ("USR1", S::USR1),
         ("USR2", S::USR2),
+        ("PIPE", S::PIPE),
         ("ALRM", S::ALARM),
         ("TERM", S::TERM),
+        ("CHLD", S::CHILD),
         ("CONT", S::CONT),
         ("STOP", S::STOP),
-        ("WINCH", S::WINCH),
+        ("TSTP", S::TSTP),
         ("URG", S::URG),
+        ("XCPU", S::XCPU),
+        ("VTALRM", S::VTALARM),
+        ("PROF", S::PROF),
+        ("WINCH", S::WINCH),
+        ("IO", S::IO),
+        ("PWR", S::POWER),
     ]
 };
 
@@ -107,67 +111,58 @@ impl Signal {
         }
     }
 
-    fn send_now(&self) -> Result<String> {
+    pub(super) fn send_now(&self) -> Result<String> {
         let processes = match &self.target {
-            Target::Process(name) => self.find(name)?,
-            Target::PidFile(path) => vec![self.open_from_file(path)?],
+            Target::Process(name) => Process::named(name)
+                .map_err(|error| self.failed(format!("cannot look for processes: {error}")))?,
+            Target::PidFile(path) => self.by_file(path)?.into_iter().collect(),
         };
-        let mut sent = Vec::new();
-        for (pid, process) in processes {
-            match pidfd_send_signal(&process, self.number.0) {
-                Ok(()) => sent.push(pid.as_raw_nonzero().to_string()),
+        let mut told = Vec::new();
+        let mut refused = None;
+        for process in processes {
+            match process.send(self.number.0) {
+                Ok(()) => told.push(process.pid().to_string()),
                 Err(Errno::SRCH) => {}
-                Err(Errno::PERM) => {
-                    let help =
-                        "run Keywheel as the user of the application; in a pod with shareProcessNamespace";
-                    return Err(self
-                        .failed(format!("process {} belongs to another user", pid.as_raw_nonzero()))
-                        .with_help(help));
-                }
-                Err(errno) => return Err(self.failed(format!("process {}: {errno}", pid.as_raw_nonzero()))),
+                // The others are told all the same.
+                Err(errno) => refused = Some((process.pid(), errno)),
             }
         }
-        match sent.is_empty() {
-            true => Err(self.nobody()),
-            false => Ok(format!("process {}", sent.join(", "))),
+        match refused {
+            Some((pid, Errno::PERM)) => Err(self
+                .failed(format!("process {pid} belongs to another user"))
+                .with_temporary(false)
+                .with_help(
+                    "run Keywheel as the user of the application; in a pod, with shareProcessNamespace",
+                )),
+            Some((pid, errno)) => Err(self.failed(format!("process {pid}: {errno}"))),
+            None if told.is_empty() => Err(self.nobody()),
+            None if told.len() == 1 => Ok(format!("process {}", told[0])),
+            None => Ok(format!("{} processes: {}", told.len(), told.join(", "))),
         }
     }
 
-    fn find(&self, name: &str) -> Result<Vec<(Pid, OwnedFd)>> {
-        let entries =
-            fs::read_dir("/proc").map_err(|error| self.failed(format!("cannot list /proc: {error}")))?;
-        let pids = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(Pid::from_raw);
-        let own = rustix::process::getpid();
-        let found = pids.filter(|pid| *pid != own && is_named(*pid, name)).filter_map(|pid| {
-            let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-            // The name is read again: what was named so may have ended, and another process have taken its number.
-            is_named(pid, name).then_some((pid, process))
-        });
-        Ok(found.collect())
-    }
-
-    fn open_from_file(&self, path: &Path) -> Result<(Pid, OwnedFd)> {
-        let text = read_bounded(path, 64)
-            .map_err(|error| self.failed(format!("cannot read the PID file: {error}")))?;
-        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<i32>().ok());
-        let pid = number.filter(|number| *number > 1).and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| self.failed("the PID file does not hold the number of a process"))?;
+    fn by_file(&self, path: &Path) -> Result<Option<Process>> {
+        let pid = process::read_pid(path).map_err(|reason| self.failed(reason))?;
         if pid == rustix::process::getpid() {
-            return Err(self
-                .failed("the PID file holds the number of Keywheel itself")
-                .with_temporary(false));
+            let error = self.failed("the PID file holds the number of Keywheel itself");
+            return Err(error.with_temporary(false));
         }
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(process) => Ok((pid, process)),
-            Err(Errno::SRCH) => Err(self.nobody()),
+        match Process::open(pid) {
+            // It may have been written anew, and the number be another process's.
+            Ok(process) if process::read_pid(path) == Ok(pid) => Ok(Some(process)),
+            Ok(_) => Err(self.failed("the PID file changes")),
+            // `EINVAL` is the number of a thread.
+            Err(Errno::SRCH | Errno::INVAL) => Ok(None),
             Err(errno) => Err(self.failed(format!("process {}: {errno}", pid.as_raw_nonzero()))),
         }
     }
 
     fn nobody(&self) -> Error {
-        self.failed("there is no such process")
+        let error = match &self.target {
+            Target::Process(name) => self.failed(format!("there is no process named {name:?}")),
+            Target::PidFile(_) => self.failed("there is no process of the number in the PID file"),
+        };
+        error.with_help("is the application running, and, in a pod, does it have shareProcessNamespace?")
     }
 
     fn failed(&self, reason: impl Into<String>) -> Error {
@@ -175,23 +170,27 @@ impl Signal {
     }
 }
 
-/// Tells whether a process has the name: by `comm` (of which the kernel keeps 15 bytes), or by the file name of its program.
-fn is_named(pid: Pid, name: &str) -> bool {
-    const KEPT: usize = 15;
-    let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
-    let comm = read_bounded(&folder.join("comm"), 64).unwrap_or_default();
-    if comm.strip_suffix(b"\n").unwrap_or(&comm) == &name.as_bytes()[..name.len().min(KEPT)]
-        && name.len() <= KEPT
-    {
-        return true;
-    }
-    let command = read_bounded(&folder.join("cmdline"), 4096).unwrap_or_default();
-    let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
-    program.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes()) && !name.is_empty()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    #[test]
+    fn signals_have_the_names_that_kill_takes() {
+        for (text, shown) in [
+            ("SIGHUP", "SIGHUP"),
+            ("HUP", "SIGHUP"),
+            ("hup", "SIGHUP"),
+            ("sigUsr1", "SIGUSR1"),
+            ("WINCH", "SIGWINCH"),
+        ] {
+            assert_eq!(text.parse::<SignalNumber>().unwrap().to_string(), shown);
+        }
+        for (name, _) in SIGNALS {
+            assert_eq!(name.parse::<SignalNumber>().unwrap().to_string(), format!("SIG{name}"));
+        }
+        for bad in ["", "SIG", "1", "SIGSIGHUP", "SEGV", "HUP ", "SIGRTMIN"] {
+            let error = bad.parse::<SignalNumber>().unwrap_err().to_string();
+            assert!(error.contains("known: SIGHUP, SIGINT"), "{error}");
+        }
+    }
 }
