@@ -22,6 +22,10 @@ pub(crate) struct Stage<'a> {
 pub(crate) struct Run {
     /// From the program's start until its last file is there.
     pub(crate) start: Duration,
+    /// CPU time until then, which depends less on who else uses the machine.
+    pub(crate) start_cpu: Duration,
+    /// Requests that the server logged until then.
+    pub(crate) start_requests: usize,
     /// Resident bytes when the idle time is over.
     pub(crate) resident: u64,
     /// CPU time during the idle time.
@@ -69,16 +73,20 @@ impl<'a> Stage<'a> {
         };
 
         let command = contender.command(&job);
+        let mark = self.server.mark();
         let begun = Instant::now();
         let process = Process::start(contender.name(), command, folder.path());
         wait_for_files(&process, job.files(), begun);
-        let start = begun.elapsed();
+        let (start, start_cpu) = (begun.elapsed(), process.cpu_time());
+        let start_requests = self.requests(mark, &token);
 
         thread::sleep(SETTLE);
         let (cpu, mark) = (process.cpu_time(), self.server.mark());
         thread::sleep(idle);
         let run = Run {
             start,
+            start_cpu,
+            start_requests,
             resident: process.resident_bytes(),
             cpu: process.cpu_time().saturating_sub(cpu),
             requests: self.requests(mark, &token),

@@ -21,6 +21,8 @@ pub(crate) struct Report<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Quantity {
     Start,
+    StartCpu,
+    StartRequests,
     Resident,
     Cpu,
     Requests,
@@ -41,11 +43,13 @@ impl<'a> Report<'a> {
     /// Adds one run.
     pub(crate) fn add(&mut self, contender: Contender, secrets: usize, run: &Run) {
         let minutes = run.idle.as_secs_f64() / 60.0;
-        let requests = f64::from(u32::try_from(run.requests).unwrap_or(u32::MAX));
+        let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         self.sample(Quantity::Start, secrets, contender, run.start.as_secs_f64() * 1000.0);
+        self.sample(Quantity::StartCpu, secrets, contender, run.start_cpu.as_secs_f64() * 1000.0);
+        self.sample(Quantity::StartRequests, secrets, contender, number(run.start_requests));
         self.sample(Quantity::Resident, secrets, contender, megabytes(run.resident));
         self.sample(Quantity::Cpu, secrets, contender, run.cpu.as_secs_f64() / minutes);
-        self.sample(Quantity::Requests, secrets, contender, requests / minutes);
+        self.sample(Quantity::Requests, secrets, contender, number(run.requests) / minutes);
     }
 
     /// Writes `keywheel-vs-bao-agent.json` and returns its path.
@@ -118,6 +122,8 @@ impl Quantity {
     fn name(self) -> &'static str {
         match self {
             Self::Start => "start_to_files_milliseconds",
+            Self::StartCpu => "cpu_until_files_milliseconds",
+            Self::StartRequests => "requests_until_files",
             Self::Resident => "resident_megabytes",
             Self::Cpu => "cpu_seconds_per_idle_minute",
             Self::Requests => "requests_per_idle_minute",
@@ -129,6 +135,8 @@ impl Quantity {
         let of = if secrets == 1 { "1 secret".into() } else { format!("{secrets} secrets") };
         match self {
             Self::Start => format!("start to files, {of} (ms)"),
+            Self::StartCpu => format!("CPU until files, {of} (ms)"),
+            Self::StartRequests => format!("requests until files, {of}"),
             Self::Resident => format!("resident memory, {of} (MB)"),
             Self::Cpu => format!("CPU seconds per idle minute, {of}"),
             Self::Requests => format!("requests per idle minute, {of}"),
