@@ -1,7 +1,10 @@
 //! The agent is killed at random moments, and whenever a new generation is half made: readers see the old one or the
 //! new one, and the next start cleans up.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::collections::BTreeSet;

@@ -1,6 +1,9 @@
 //! A source file that changes is delivered at once: `refresh` is an hour here, so that only the change itself can be what is noticed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,7 +1,10 @@
 //! A value written to KV v2 is on the volume, and the application has been told, within `refresh` and a second; no
 //! reader ever sees anything but whole generations.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;

@@ -1,6 +1,9 @@
 //! A volume that is full keeps the old generation, whole; the new one arrives when there is room again.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,7 +1,10 @@
 //! Who the agent is to the server: each way to log in, and tokens that are replaced under way; and which kinds of
 //! reference reach their secret.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;

@@ -1,6 +1,9 @@
 //! Starting, reading the configuration again, telling, ending.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;

@@ -1,7 +1,10 @@
 //! The server is away, hangs, refuses, is sealed, asks for patience, or has lost the secret: the files stay, nothing runs hot, and
 //! the next value arrives without a restart.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
 #![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
 use std::fs;
