@@ -169,3 +169,24 @@ fn variables_are_taken_from_the_environment_and_can_be_escaped() {
     let config = parse(text).unwrap();
     assert_eq!(config.deliveries[0].name, "now");
 }
+
+#[test]
+fn what_a_variable_holds_is_never_quoted() {
+    let environment: Environment = [("HELD", "hunter2 hunter2")].into_iter().collect();
+    for setting in [
+        "secrets: {s: \"${HELD}\"}",
+        "secrets: {s: \"a${HELD}://x\"}",
+        "secrets: {s: {ref: memory://x, refresh: \"${HELD}\"}}",
+        "secrets: {s: {ref: \"memory://${HELD}?x\"}}",
+        "secrets: {s: memory://x}\n  files: [{path: \"/${HELD}\", value: x}]",
+        "secrets: {s: memory://x}\n  files: [{path: x, template_file: \"/${HELD}\"}]",
+        "secrets: {s: memory://x}\n  files: [{path: x, value: \"{{ ${HELD} }}\"}]",
+        "secrets: {s: memory://x}\n  on_change: [{signal: {process: x, signal: \"${HELD}\"}}]",
+    ] {
+        let text = format!("deliveries:\n- name: a\n  directory: /run/a\n  {setting}\n");
+        let registry = Registry::default().with(Memory::new());
+        let error = Config::parse(Path::new("keywheel.yaml"), &text, &registry, &environment).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{setting}: {error}");
+        assert!(error.to_string().contains("once its variables are filled in"), "{setting}: {error}");
+    }
+}

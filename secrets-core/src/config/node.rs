@@ -27,6 +27,8 @@ impl fmt::Display for Place {
 pub(super) struct Node {
     pub(super) content: Content,
     pub(super) place: Place,
+    /// Whether it is, or directly holds, a text with the values of variables in it: a message must not quote it then.
+    pub(super) expanded: bool,
 }
 
 #[derive(Debug)]
@@ -54,20 +56,28 @@ impl Node {
 
     /// Replaces `${NAME}` in every text by the variable's value, and `$${` by `${`; returns the names that are not set.
     pub(super) fn expand(&mut self, environment: &Environment) -> Vec<(Place, String)> {
-        match &mut self.content {
-            Content::Text(text) if text.contains("${") => match expand(text, environment) {
-                Ok(expanded) => {
-                    *text = expanded;
-                    Vec::new()
-                }
-                Err(name) => vec![(self.place, name)],
-            },
-            Content::List(items) => items.iter_mut().flat_map(|item| item.expand(environment)).collect(),
-            Content::Map(entries) => {
-                entries.iter_mut().flat_map(|(_, _, node)| node.expand(environment)).collect()
+        let children: Vec<&mut Self> = match &mut self.content {
+            Content::Text(text) if text.contains("${") => {
+                let expanded = expand(text, environment);
+                self.expanded = true;
+                return match expanded {
+                    Ok(expanded) => {
+                        *text = expanded;
+                        Vec::new()
+                    }
+                    Err(name) => vec![(self.place, name)],
+                };
             }
-            _ => Vec::new(),
+            Content::List(items) => items.iter_mut().collect(),
+            Content::Map(entries) => entries.iter_mut().map(|(_, _, node)| node).collect(),
+            _ => return Vec::new(),
+        };
+        let mut missing = Vec::new();
+        for child in children {
+            missing.extend(child.expand(environment));
+            self.expanded |= child.expanded && matches!(child.content, Content::Text(_));
         }
+        missing
     }
 }
 
@@ -103,7 +113,7 @@ impl From<serde_saphyr::Location> for Place {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self { content: spanned.value, place: spanned.referenced.into() })
+        Ok(Self { content: spanned.value, place: spanned.referenced.into(), expanded: false })
     }
 }
 

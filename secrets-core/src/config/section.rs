@@ -92,8 +92,12 @@ impl<'a> Item<'a> {
         T::parse(self).map_err(|message| self.mistake(message)).ok()
     }
 
-    /// Notes a mistake here.
+    /// Notes a mistake here. Where variables were filled in, the message is replaced: it may quote what they hold.
     pub fn mistake(&self, message: impl Into<String>) {
+        let message = match self.node.expanded {
+            true => "is wrong once its variables are filled in (what they hold is not shown)".into(),
+            false => message.into(),
+        };
         self.mistakes.push(self.node.place, self.setting.clone(), message);
     }
 

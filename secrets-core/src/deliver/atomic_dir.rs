@@ -115,8 +115,7 @@ impl AtomicDir {
     /// untouched; a full volume makes a temporary error, which says how much was needed and how much is free. After 6
     /// the new generation is visible and the next write mends its links.
     pub fn write(&mut self, payload: &Payload, sources: &Sources) -> Result<Written> {
-        self.try_write(payload, sources)
-            .map_err(|error| located(error, &self.settings))
+        self.try_write(payload, sources).map_err(|error| located(error, &self.settings))
     }
 
     /// Returns what [`write`](Self::write) would change in the directory of `settings`, which need not exist. Writes nothing.
@@ -211,9 +210,7 @@ impl AtomicDir {
         .map_err(|failure| publication.explain(failure, &mut self.names))?;
         if let Some(Current { name, .. }) = current {
             let now = self.clock.instant();
-            let until = now
-                .checked_add(self.settings.overlap)
-                .unwrap_or(now + LONGEST_OVERLAP);
+            let until = now.checked_add(self.settings.overlap).unwrap_or(now + LONGEST_OVERLAP);
             let surplus = self.retired.add(name, until);
             if let Err(failure) = remove::retired(&self.root, &surplus) {
                 failure.log(&self.settings, "remove a retired generation");
@@ -221,10 +218,7 @@ impl AtomicDir {
         }
         // 7 and 8
         links::mend(&self.root, &visible)?;
-        Ok(Written::Published {
-            generation: generation.to_string(),
-            changes,
-        })
+        Ok(Written::Published { generation: generation.to_string(), changes })
     }
 }
 

@@ -57,9 +57,8 @@ impl fmt::Display for Change {
 /// A file that cannot be read counts as changed, since writing it anew is what helps; so does, every time, one whose mode keeps even the
 /// program itself from reading it.
 pub(super) fn changes(current: Option<&OwnedFd>, payload: &Payload, owner: Option<Owner>) -> Vec<Change> {
-    let mut found = current.map_or_else(BTreeSet::new, |folder| {
-        files(folder, components(payload) + MOST_EXTRA)
-    });
+    let mut found =
+        current.map_or_else(BTreeSet::new, |folder| files(folder, components(payload) + MOST_EXTRA));
     found.remove(Manifest::FILE);
     let mut changes = Vec::new();
     for (path, file) in &payload.files {
@@ -67,15 +66,9 @@ pub(super) fn changes(current: Option<&OwnedFd>, payload: &Payload, owner: Optio
             Some(folder) if found.remove(path.as_str()) => difference(folder, path, file, owner),
             _ => Some(ChangeKind::Added),
         };
-        changes.extend(kind.map(|kind| Change {
-            path: path.to_string(),
-            kind,
-        }));
+        changes.extend(kind.map(|kind| Change { path: path.to_string(), kind }));
     }
-    changes.extend(found.into_iter().map(|path| Change {
-        path,
-        kind: ChangeKind::Removed,
-    }));
+    changes.extend(found.into_iter().map(|path| Change { path, kind: ChangeKind::Removed }));
     changes.sort_by(|a, b| a.path.cmp(&b.path));
     changes
 }

@@ -20,12 +20,7 @@ impl Failure {
     /// Returns what makes the failure of `action` (such as `make`) on `name` out of the system's reason.
     pub(super) fn of(action: &'static str, name: impl Display) -> impl FnOnce(Errno) -> Self {
         let name = name.to_string();
-        move |errno| Self {
-            action,
-            name,
-            errno,
-            help: None,
-        }
+        move |errno| Self { action, name, errno, help: None }
     }
 
     /// Adds a sentence that says what the reader can do, where the system's reason is `errno`.
@@ -50,17 +45,8 @@ impl Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let Failure {
-            action,
-            name,
-            errno,
-            help,
-        } = failure;
-        let error = Self::new(
-            ErrorKind::Deliver,
-            OPERATION,
-            format!("cannot {action} {name:?}: {errno}"),
-        );
+        let Failure { action, name, errno, help } = failure;
+        let error = Self::new(ErrorKind::Deliver, OPERATION, format!("cannot {action} {name:?}: {errno}"));
         match help {
             Some(help) => error.with_help(help),
             None => error,

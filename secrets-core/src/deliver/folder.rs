@@ -66,9 +66,7 @@ pub(super) fn set_permissions(folder: impl AsFd, permissions: Mode) -> Result<()
 /// Lists the entries of `folder`, without `.` and `..`.
 pub(super) fn entries(folder: impl AsFd) -> Result<impl Iterator<Item = Result<DirEntry>>> {
     let own = |entry: &Result<DirEntry>| {
-        entry
-            .as_ref()
-            .is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b".."))
+        entry.as_ref().is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b".."))
     };
     Ok(Dir::read_from(folder)?.filter(move |entry| !own(entry)))
 }

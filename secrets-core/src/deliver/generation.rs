@@ -56,10 +56,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            last: Timestamp::MIN,
-        }
+        Self { clock, last: Timestamp::MIN }
     }
 
     /// Returns the next name and the time that it says.
@@ -110,10 +107,7 @@ mod tests {
         assert_eq!(name.as_str(), "..2026_11_22_07_00_00.000456789");
         assert_eq!(Generation::parse(name.as_str()), Some(name));
         let whole: Timestamp = "2026-11-22T07:00:00Z".parse().unwrap();
-        assert_eq!(
-            Generation::made_at(whole).as_str(),
-            "..2026_11_22_07_00_00.000000000"
-        );
+        assert_eq!(Generation::made_at(whole).as_str(), "..2026_11_22_07_00_00.000000000");
     }
 
     #[test]

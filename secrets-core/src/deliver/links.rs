@@ -26,10 +26,7 @@ pub(super) fn visible_in(current: &OwnedFd) -> Result<BTreeSet<String>, Failure>
     for entry in folder::entries(current).map_err(failed())?.take(MOST_VISIBLE) {
         let entry = entry.map_err(failed())?;
         let name = entry.file_name().to_str().ok();
-        visible.extend(
-            name.and_then(|name| name.parse::<FilePath>().ok())
-                .map(|path| path.to_string()),
-        );
+        visible.extend(name.and_then(|name| name.parse::<FilePath>().ok()).map(|path| path.to_string()));
     }
     Ok(visible)
 }

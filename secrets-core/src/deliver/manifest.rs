@@ -144,11 +144,7 @@ impl Manifest {
                 Ok(_) => invalid("it has another version than 1"),
                 Err(_) => invalid("it is not the JSON that a manifest is"),
             },
-            Err(error) => Err(Error::new(
-                ErrorKind::Invalid,
-                "read manifest",
-                error.kind().to_string(),
-            )),
+            Err(error) => Err(Error::new(ErrorKind::Invalid, "read manifest", error.kind().to_string())),
         }
     }
 }

@@ -34,9 +34,7 @@ impl Publication<'_> {
         // 2
         let (generation, manifest, folder) = self.make_folder(names)?;
         Step::FolderMade.done(generation.as_str());
-        let swapped = self
-            .fill(&folder, &generation, &manifest)
-            .and_then(|()| self.swap(&generation));
+        let swapped = self.fill(&folder, &generation, &manifest).and_then(|()| self.swap(&generation));
         if swapped.is_err() {
             for name in [DATA_TMP, generation.as_str()] {
                 if let Err(failure) = remove::tree(self.root, name) {
@@ -65,11 +63,7 @@ impl Publication<'_> {
         if !free.holds(needed) {
             return Err(Failure::of("write", generation)(Errno::NOSPC));
         }
-        let stage = Stage {
-            folder,
-            owner: self.settings.owner,
-            durable: self.durable,
-        };
+        let stage = Stage { folder, owner: self.settings.owner, durable: self.durable };
         // 3 and 4
         stage.fill(self.payload, manifest)
     }

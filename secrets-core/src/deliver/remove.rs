@@ -14,12 +14,7 @@ use super::generation::{Current, Generation};
 /// A folder is emptied without recursion: what lies deeper than one level is moved up to its top first, so that depth costs neither
 /// stack nor file descriptors.
 pub(super) fn tree(root: &OwnedFd, name: &str) -> Result<bool, Failure> {
-    Removal {
-        calls_left: MOST_CALLS,
-        moved: 0,
-    }
-    .remove(root, name)
-    .map_err(Failure::of("remove", name))
+    Removal { calls_left: MOST_CALLS, moved: 0 }.remove(root, name).map_err(Failure::of("remove", name))
 }
 
 /// Removes everything in `root` that is named like a generation, apart from the current one, and returns how much there was.

@@ -57,11 +57,7 @@ mod tests {
         assert_eq!(retired.next_at(), Some(after(1)));
         assert_eq!(retired.take_due(after(2)), [name(1), name(2)]);
         assert_eq!(retired.take_due(after(2)), []);
-        assert_eq!(
-            retired.add(name(3), after(9)),
-            [],
-            "the same one again counts once"
-        );
+        assert_eq!(retired.add(name(3), after(9)), [], "the same one again counts once");
         assert_eq!(retired.next_at(), Some(after(9)));
     }
 }

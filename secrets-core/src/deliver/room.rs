@@ -24,19 +24,13 @@ impl Room {
     pub(super) fn needed(folder: impl AsFd, payload: &Payload, manifest: usize) -> Result<Self, Errno> {
         let block = fstatvfs(&folder)?.f_frsize.max(1);
         let files = payload.files.values().map(|file| file.content.len());
-        let sizes = files
-            .chain([manifest])
-            .map(|size| (size as u64).div_ceil(block) * block);
+        let sizes = files.chain([manifest]).map(|size| (size as u64).div_ceil(block) * block);
         let folders: BTreeSet<&str> = payload.files.keys().flat_map(parents).collect();
-        let missing = links::visible(payload)
-            .into_iter()
-            .filter(|name| folder::kind(&folder, *name) == Ok(None));
+        let missing =
+            links::visible(payload).into_iter().filter(|name| folder::kind(&folder, *name) == Ok(None));
         // The manifest and `..data_tmp` are two more.
         let files = payload.files.len() + folders.len() + missing.count() + 2;
-        Ok(Self {
-            bytes: sizes.sum(),
-            files: files as u64,
-        })
+        Ok(Self { bytes: sizes.sum(), files: files as u64 })
     }
 
     /// Returns what is free on the volume of `folder`. One that says nothing of its size (ramfs, or a tmpfs without a limit) has no limit.
@@ -44,10 +38,7 @@ impl Room {
         let volume = fstatvfs(folder)?;
         let unless = |unlimited: bool, free: u64| if unlimited { u64::MAX } else { free };
         Ok(Self {
-            bytes: unless(
-                volume.f_blocks == 0,
-                volume.f_bavail.saturating_mul(volume.f_frsize),
-            ),
+            bytes: unless(volume.f_blocks == 0, volume.f_bavail.saturating_mul(volume.f_frsize)),
             files: unless(volume.f_files == 0, volume.f_favail),
         })
     }

@@ -35,23 +35,11 @@ impl Stage<'_> {
                 nested = self.enter(parent)?.map(|folder| (parent, folder));
             }
             let folder = nested.as_ref().map_or(self.folder, |(_, folder)| folder);
-            self.write(
-                folder,
-                path.as_str(),
-                name,
-                file.content.expose_secret(),
-                file.mode,
-            )?;
+            self.write(folder, path.as_str(), name, file.content.expose_secret(), file.mode)?;
             Step::FileWritten.done(path.as_str());
         }
         // 4
-        self.write(
-            self.folder,
-            Manifest::FILE,
-            Manifest::FILE,
-            manifest,
-            Mode::DEFAULT,
-        )?;
+        self.write(self.folder, Manifest::FILE, Manifest::FILE, manifest, Mode::DEFAULT)?;
         let failed = || Failure::of("complete", "the new generation");
         folder::set_permissions(self.folder, folder::EVERYBODY).map_err(failed())?;
         self.sync_folders(payload).map_err(failed())?;
@@ -111,11 +99,7 @@ impl Stage<'_> {
                 continue;
             }
             synced = parent;
-            let mut folder = self
-                .folder
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|_| Errno::MFILE)?;
+            let mut folder = self.folder.as_fd().try_clone_to_owned().map_err(|_| Errno::MFILE)?;
             for name in parent.split('/') {
                 folder = folder::open(&folder, name)?;
                 fsync(&folder)?;

@@ -54,21 +54,13 @@ pub(super) fn open_or_make(directory: &Path, allow_disk: bool) -> Result<(OwnedF
     let (mut folder, missing) = nearest(directory, allow_disk)?;
     for path in missing.iter().rev() {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-            Error::config(
-                OPERATION,
-                format!("{} cannot be made; its name is no plain text", path.display()),
-            )
+            Error::config(OPERATION, format!("{} cannot be made; its name is no plain text", path.display()))
         })?;
         folder = folder::enter(&folder, name).map_err(Failure::of("make", path.display()))?;
     }
     let failed = || Failure::of("open", directory.display());
-    let folder = openat(
-        &folder,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(failed())?;
+    let folder = openat(&folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed())?;
     let volume = Volume::of(&folder).map_err(failed())?;
     refuse_disk(volume, allow_disk)?;
     Ok((folder, volume))
@@ -78,11 +70,7 @@ pub(super) fn open_or_make(directory: &Path, allow_disk: bool) -> Result<(OwnedF
 fn nearest(directory: &Path, allow_disk: bool) -> Result<(OwnedFd, Vec<PathBuf>)> {
     let mut missing = Vec::new();
     for ancestor in directory.ancestors() {
-        let path = if ancestor.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            ancestor
-        };
+        let path = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = || Failure::of("open", path.display());
         match openat(CWD, path, flags, Mode::empty()) {
@@ -101,11 +89,8 @@ fn refuse_disk(volume: Volume, allow_disk: bool) -> Result<()> {
     if allow_disk || volume.is_memory() {
         return Ok(());
     }
-    Err(Error::config(
-        OPERATION,
-        format!("the directory is on {volume}, which is not kept in memory"),
-    )
-    .with_help("mount a tmpfs there, or say `allow_disk: true` where secrets may be written to a disk"))
+    Err(Error::config(OPERATION, format!("the directory is on {volume}, which is not kept in memory"))
+        .with_help("mount a tmpfs there, or say `allow_disk: true` where secrets may be written to a disk"))
 }
 
 // linux/magic.h

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::planned::Planned;
 use super::status::Watched;
 use crate::client::named;
 use crate::clock::Clock;
@@ -20,8 +21,8 @@ use crate::config::{DeliveryConfig, SecretConfig};
 use crate::deliver::{AtomicDir, Change, Settings, SourceInfo, Sources, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{KeeperHandle, Kept};
-use crate::notify::Event;
-use crate::payload::Payload;
+use crate::notify::{Event, Notifier};
+use crate::payload::{FilePath, Payload};
 use crate::reference::SecretRef;
 use crate::render::RenderInput;
 use crate::schedule::{self, Failure};
@@ -213,9 +214,19 @@ impl Delivery {
     }
 
     /// Tells what delivering `secrets` would change.
-    pub(super) fn plan(&self, secrets: Secrets) -> Result<Vec<Change>> {
-        let payload = self.render(&secrets)?;
-        AtomicDir::plan(&self.settings(), &payload).map_err(|error| self.here(error))
+    pub(super) fn plan(&self, secrets: &Secrets) -> Result<Vec<Planned>> {
+        let payload = self.render(secrets)?;
+        let changes = AtomicDir::plan(&self.settings(), &payload).map_err(|error| self.here(error))?;
+        let planned = |change: Change| {
+            let file = change.path.parse::<FilePath>().ok().and_then(|path| payload.files.get(&path));
+            let version = |name: &String| Some((name.clone(), secrets.get(name)?.version().clone()));
+            Planned {
+                mode: file.map(|file| file.mode),
+                secrets: file.into_iter().flat_map(|file| &file.secrets).filter_map(version).collect(),
+                change,
+            }
+        };
+        Ok(changes.into_iter().map(planned).collect())
     }
 
     /// Takes the newest good values, once there is one of every secret.
@@ -304,7 +315,9 @@ impl Delivery {
         for notifier in self.config.on_change.iter().skip(untold.told) {
             match notifier.notify(&untold.event).await {
                 Ok(report) => info!(delivery = self.name(), notifier = %notifier, %report, "told"),
-                Err(error) if untold.first && error.is_temporary() => {
+                Err(error)
+                    if untold.first && matches!(notifier, Notifier::Signal(_)) && error.is_temporary() =>
+                {
                     info!(delivery = self.name(), notifier = %notifier, %error, "nobody to tell of the first generation");
                 }
                 Err(error) => return Err(self.here(error)),

@@ -4,6 +4,7 @@
 //! share nothing but the keepers' newest values, so that one that fails holds no other up.
 
 mod delivery;
+mod planned;
 mod status;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,11 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use self::delivery::{Delivery, Input};
+pub use self::planned::Planned;
 pub use self::status::{DeliveryStatus, SecretStatus, Status, StatusHandle};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryConfig};
-use crate::deliver::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{Keeper, KeeperHandle};
 use crate::reference::SecretRef;
@@ -147,11 +148,11 @@ impl Engine {
     ///
     /// # Errors
     /// The first error.
-    pub async fn plan(self) -> Result<Vec<(String, Vec<Change>)>> {
+    pub async fn plan(self) -> Result<Vec<(String, Vec<Planned>)>> {
         let inputs = self.read_all().await;
         self.client.close(Self::CLOSE).await;
         let plan =
-            |delivery: &Delivery| Ok((delivery.name().to_owned(), delivery.plan(delivery.take(&inputs)?)?));
+            |delivery: &Delivery| Ok((delivery.name().to_owned(), delivery.plan(&delivery.take(&inputs)?)?));
         self.deliveries.iter().map(plan).collect()
     }
 

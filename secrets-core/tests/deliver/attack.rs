@@ -111,10 +111,7 @@ fn a_current_generation_behind_a_planted_link_is_none() {
     fs::rename(&generation, outside.join("moved")).unwrap();
     symlink(outside.join("moved"), &generation).unwrap();
     assert_eq!(dir.current_generation().unwrap(), None);
-    assert!(
-        write(&mut dir, &first()),
-        "what the link leads to is not compared"
-    );
+    assert!(write(&mut dir, &first()), "what the link leads to is not compared");
     drop(open(&directory));
     assert_shows(&directory, &first(), 0);
     fs::remove_dir_all(outside.join("moved")).unwrap();
@@ -123,14 +120,7 @@ fn a_current_generation_behind_a_planted_link_is_none() {
 
 #[test]
 fn whatever_is_planted_inside_the_current_generation_is_replaced() {
-    for name in [
-        "a",
-        "folder",
-        "folder/x",
-        "..manifest.json",
-        "extra",
-        "folder/extra",
-    ] {
+    for name in ["a", "folder", "folder/x", "..manifest.json", "extra", "folder/extra"] {
         for number in 0..plants(Path::new("/")).len() {
             let volume = Volume::new();
             let (directory, outside) = (volume.directory(), volume.outside());
@@ -171,10 +161,7 @@ fn a_link_elsewhere_under_a_visible_name_is_replaced_and_not_followed() {
         assert_shows(&directory, &second(), 1);
         clear(&directory.join("folder"));
         plants(&outside)[number](&directory.join("folder"));
-        assert!(
-            !write(&mut dir, &second()),
-            "links are mended without a new generation"
-        );
+        assert!(!write(&mut dir, &second()), "links are mended without a new generation");
         assert_shows(&directory, &second(), 1);
         clear(&directory.join("folder"));
         let _dir = open(&directory);
@@ -185,12 +172,7 @@ fn a_link_elsewhere_under_a_visible_name_is_replaced_and_not_followed() {
 
 #[test]
 fn anything_else_under_a_visible_name_is_refused_by_its_name_and_nothing_is_written() {
-    for (number, what) in [
-        (9, "a special file"),
-        (10, "a file"),
-        (11, "a folder"),
-        (12, "a folder"),
-    ] {
+    for (number, what) in [(9, "a special file"), (10, "a file"), (11, "a folder"), (12, "a folder")] {
         let volume = Volume::new();
         let (directory, outside) = (volume.directory(), volume.outside());
         let mut dir = open(&directory);
@@ -209,9 +191,7 @@ fn anything_else_under_a_visible_name_is_refused_by_its_name_and_nothing_is_writ
         clear(&directory.join("a"));
         plants(&outside)[number](&directory.join("a"));
         let before = snapshot(&directory.join("folder"));
-        let error = open(&directory)
-            .write(&payload(&first()), &Sources::new())
-            .unwrap_err();
+        let error = open(&directory).write(&payload(&first()), &Sources::new()).unwrap_err();
         assert!(error.to_string().contains("in the place of \"a\""), "{error}");
         assert_eq!(snapshot(&directory.join("folder")), before);
         assert!(directory.join("b").exists() || what == "a special file");
@@ -237,27 +217,17 @@ fn foreign_files_are_left_alone() {
     symlink("..data/../../outside", directory.join("sneaky")).unwrap();
     write(&mut dir, &second());
     let mut dir = open(&directory);
-    assert_eq!(
-        fs::read_link(directory.join("alias")).unwrap(),
-        Path::new("..data/a"),
-        "it leads somewhere"
-    );
+    assert_eq!(fs::read_link(directory.join("alias")).unwrap(), Path::new("..data/a"), "it leads somewhere");
     assert!(fs::symlink_metadata(directory.join("sneaky")).is_err());
     write(&mut dir, &Files::new());
-    assert!(
-        fs::symlink_metadata(directory.join("alias")).is_err(),
-        "it led nowhere any more"
-    );
+    assert!(fs::symlink_metadata(directory.join("alias")).is_err(), "it led nowhere any more");
     drop(open(&directory));
     let generation = current(&directory);
     let own = |line: &String| {
         let name = line.split([' ', '/']).next().unwrap();
         name == "..data" || directory.join(name) == generation
     };
-    let after: Vec<String> = snapshot(&directory)
-        .into_iter()
-        .filter(|line| !own(line))
-        .collect();
+    let after: Vec<String> = snapshot(&directory).into_iter().filter(|line| !own(line)).collect();
     assert_eq!(after, foreign);
 }
 
@@ -347,14 +317,10 @@ fn nothing_inside_a_generation_that_is_written_can_be_put_there_first() {
     type Plant = fn(&Path, &Path);
     let plants: [(&str, Plant); 6] = [
         ("folder", |path, outside| symlink(outside, path).unwrap()),
-        ("folder", |path, outside| {
-            fs::hard_link(outside.join("a"), path).unwrap()
-        }),
+        ("folder", |path, outside| fs::hard_link(outside.join("a"), path).unwrap()),
         ("a", |path, outside| symlink(outside.join("a"), path).unwrap()),
         ("a", |path, outside| symlink(outside.join("new"), path).unwrap()),
-        ("a", |path, outside| {
-            fs::hard_link(outside.join("a"), path).unwrap()
-        }),
+        ("a", |path, outside| fs::hard_link(outside.join("a"), path).unwrap()),
         ("a", |path, _| fifo(path)),
     ];
     for (name, plant) in plants {
@@ -394,20 +360,10 @@ fn a_link_to_the_very_same_bytes_is_not_the_file() {
 
 #[test]
 fn what_data_was_made_to_name_is_never_pruned() {
-    for target in [
-        "../outside",
-        "../outside/.",
-        "ABSOLUTE",
-        "folder-of-mine",
-        "..data_tmp",
-        ".",
-    ] {
+    for target in ["../outside", "../outside/.", "ABSOLUTE", "folder-of-mine", "..data_tmp", "."] {
         let volume = Volume::new();
         let (directory, outside) = (volume.directory(), volume.outside());
-        let settings = Settings {
-            overlap: Duration::ZERO,
-            ..settings(&directory)
-        };
+        let settings = Settings { overlap: Duration::ZERO, ..settings(&directory) };
         let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
         fs::create_dir(directory.join("folder-of-mine")).unwrap();
         fs::write(directory.join("folder-of-mine/a"), "mine").unwrap();
@@ -430,8 +386,7 @@ fn what_was_made_unreadable_is_replaced() {
     // Capabilities belong to a thread: this one loses root's way around permissions for good.
     let test = || {
         let mut sets = capabilities(None).unwrap();
-        sets.effective
-            .remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         set_capabilities(None, sets).unwrap();
         for name in ["", "a", "folder", "folder/x"] {
             let volume = Volume::new();

@@ -19,10 +19,7 @@ fn a_write_is_seen_as_a_whole_and_the_same_again_touches_nothing() {
     let volume = Volume::new();
     let directory = volume.directory();
     let mut dir = open(&directory);
-    let files = marked(
-        "1",
-        &[("a", 0o440), ("db/password", 0o400), ("db/deep/er/x", 0o644)],
-    );
+    let files = marked("1", &[("a", 0o440), ("db/password", 0o400), ("db/deep/er/x", 0o644)]);
     assert!(write(&mut dir, &files));
     assert_shows(&directory, &files, 0);
 
@@ -42,10 +39,7 @@ fn a_change_of_bytes_mode_or_paths_is_one_new_generation() {
     second.get_mut("a").unwrap().0[3000] ^= 1;
     write(&mut dir, &first);
     let planned = AtomicDir::plan(&settings(&directory), &payload(&second)).unwrap();
-    let change = |path: &str, kind| Change {
-        path: path.into(),
-        kind,
-    };
+    let change = |path: &str, kind| Change { path: path.into(), kind };
     let expected = [
         change("a", ChangeKind::Content),
         change("b", ChangeKind::Mode),
@@ -62,10 +56,7 @@ fn a_change_of_bytes_mode_or_paths_is_one_new_generation() {
     }
     assert_shows(&directory, &second, 1);
     let text: Vec<String> = planned.iter().map(Change::to_string).collect();
-    assert_eq!(
-        text,
-        ["changed: a", "mode changed: b", "removed: c/y", "added: d"]
-    );
+    assert_eq!(text, ["changed: a", "mode changed: b", "removed: c/y", "added: d"]);
 }
 
 #[test]
@@ -120,10 +111,7 @@ fn a_manifest_says_versions_and_deadlines_and_no_value() {
 
     let manifest = dir.read_manifest().unwrap().unwrap();
     assert_eq!((manifest.version, manifest.delivery.as_str()), (1, "orders"));
-    assert_eq!(
-        Some(&manifest.generation),
-        dir.current_generation().unwrap().as_ref()
-    );
+    assert_eq!(Some(&manifest.generation), dir.current_generation().unwrap().as_ref());
     let file = &manifest.files["db/password"];
     assert_eq!(file.mode, "0400");
     let secret = &file.secrets[0];
@@ -140,10 +128,7 @@ fn a_manifest_says_versions_and_deadlines_and_no_value() {
     assert_eq!(dir.read_manifest().unwrap(), None);
     fs::write(&path, "{\"version\": \"canary\"}").unwrap();
     let error = dir.read_manifest().unwrap_err().to_string();
-    assert!(
-        error.contains("not the JSON") && !error.contains("canary"),
-        "{error}"
-    );
+    assert!(error.contains("not the JSON") && !error.contains("canary"), "{error}");
     fs::remove_file(&path).unwrap();
     assert!(
         dir.write(&payload(&files), &sources).unwrap() != Written::Unchanged,
@@ -157,14 +142,8 @@ fn owners_are_set_and_a_wrong_one_is_mended() {
         return eprintln!("SKIPPED: owners_are_set_and_a_wrong_one_is_mended needs root");
     }
     let volume = Volume::new();
-    let owner = Owner {
-        uid: Some(1234),
-        gid: Some(4321),
-    };
-    let settings = Settings {
-        owner: Some(owner),
-        ..settings(&volume.directory())
-    };
+    let owner = Owner { uid: Some(1234), gid: Some(4321) };
+    let settings = Settings { owner: Some(owner), ..settings(&volume.directory()) };
     let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
     let files = marked("1", &[("a", 0o440), ("b/c", 0o400)]);
     write(&mut dir, &files);
@@ -216,17 +195,12 @@ fn an_owner_that_may_not_be_set_is_reported_and_nothing_changes() {
         let mut dir = AtomicDir::open(settings.clone(), Clock::system()).unwrap();
         let files = marked("1", &[("a", 0o440)]);
         write(&mut dir, &files);
-        settings.owner = Some(Owner {
-            uid: Some(1234),
-            gid: None,
-        });
+        settings.owner = Some(Owner { uid: Some(1234), gid: None });
         let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
         let before = snapshot(&volume.directory());
         let error = dir.write(&payload(&files), &Sources::new()).unwrap_err();
         assert_eq!(
-            error
-                .to_string()
-                .replace(volume.directory().to_str().unwrap(), "DIR"),
+            error.to_string().replace(volume.directory().to_str().unwrap(), "DIR"),
             "deliver: delivery failed: cannot change the owner of \"a\": Operation not permitted (os error 1) \
              (directory: DIR); run as that user, give the program CAP_CHOWN, or leave `owner` out"
         );
@@ -241,10 +215,7 @@ async fn retired_generations_stay_for_their_overlap_and_three_at_most() {
     let volume = Volume::new();
     let directory = volume.directory();
     let clock = Clock::paused("2026-11-22T07:00:00Z".parse().unwrap());
-    let settings = Settings {
-        overlap: Duration::from_secs(60),
-        ..settings(&directory)
-    };
+    let settings = Settings { overlap: Duration::from_secs(60), ..settings(&directory) };
     let mut dir = AtomicDir::open(settings, clock.clone()).unwrap();
     let files = |n: u32| marked(&n.to_string(), &[("a", 0o440)]);
     write(&mut dir, &files(0));
@@ -255,10 +226,7 @@ async fn retired_generations_stay_for_their_overlap_and_three_at_most() {
     assert_eq!(dir.next_prune_at(), Some(start + Duration::from_secs(60)));
     tokio::time::advance(Duration::from_secs(59)).await;
     assert_eq!(dir.prune().unwrap(), 0);
-    assert!(
-        first.join("a").exists(),
-        "a reader that resolved it before can go on"
-    );
+    assert!(first.join("a").exists(), "a reader that resolved it before can go on");
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(dir.prune().unwrap(), 1);
     assert_shows(&directory, &files(1), 0);
@@ -266,11 +234,7 @@ async fn retired_generations_stay_for_their_overlap_and_three_at_most() {
 
     for n in 2..10 {
         write(&mut dir, &files(n));
-        assert_shows(
-            &directory,
-            &files(n),
-            (n as usize - 1).min(AtomicDir::MOST_RETIRED),
-        );
+        assert_shows(&directory, &files(n), (n as usize - 1).min(AtomicDir::MOST_RETIRED));
     }
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(dir.prune().unwrap(), 3);
@@ -299,20 +263,15 @@ fn a_path_that_is_both_a_file_and_a_folder_is_an_error() {
     write(&mut dir, &good);
     let bad = marked("2", &[("a", 0o440), ("a/b", 0o440)]);
     let error = dir.write(&payload(&bad), &Sources::new()).unwrap_err();
-    assert!(
-        error.to_string().contains("cannot make the folder \"a\""),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cannot make the folder \"a\""), "{error}");
     assert_shows(&volume.directory(), &good, 0);
 }
 
 fn any_files() -> impl Strategy<Value = Files> {
     let paths = ["a", "b", "c", "d/x", "d/y", "d/e/f", "g/h/i/j", "k.l", ".hidden"];
     let modes = [0o400, 0o440, 0o444, 0o600];
-    let file = (
-        prop::sample::select(paths.to_vec()),
-        (0u8..4, 0usize..3, prop::sample::select(modes.to_vec())),
-    );
+    let file =
+        (prop::sample::select(paths.to_vec()), (0u8..4, 0usize..3, prop::sample::select(modes.to_vec())));
     prop::collection::btree_map(file.0, file.1, 0..8).prop_map(|files| {
         let sizes = [0, 10, 9000];
         let file = |(path, (byte, size, mode)): (&str, (u8, usize, u32))| {
@@ -371,10 +330,7 @@ fn expected(from: &Files, to: &Files) -> Vec<Change> {
             (Some((_, old)), Some((_, new))) if old != new => ChangeKind::Mode,
             _ => return None,
         };
-        Some(Change {
-            path: path.clone(),
-            kind,
-        })
+        Some(Change { path: path.clone(), kind })
     };
     paths.into_iter().filter_map(change).collect()
 }
@@ -384,16 +340,7 @@ fn missing_folders_are_made_for_everybody_to_enter() {
     let volume = Volume::new();
     let directory = volume.directory().join("deep/er");
     open(&directory);
-    for path in [
-        directory.as_path(),
-        directory.parent().unwrap(),
-        Path::new(&volume.directory()),
-    ] {
-        assert_eq!(
-            fs::metadata(path).unwrap().mode() & 0o777,
-            0o755,
-            "{}",
-            path.display()
-        );
+    for path in [directory.as_path(), directory.parent().unwrap(), Path::new(&volume.directory())] {
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o755, "{}", path.display());
     }
 }

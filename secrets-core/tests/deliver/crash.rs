@@ -19,26 +19,14 @@ use crate::support::*;
 fn old() -> Files {
     marked(
         "old",
-        &[
-            ("a", 0o440),
-            ("db/password", 0o400),
-            ("db/user", 0o440),
-            ("gone", 0o440),
-            ("only/old", 0o440),
-        ],
+        &[("a", 0o440), ("db/password", 0o400), ("db/user", 0o440), ("gone", 0o440), ("only/old", 0o440)],
     )
 }
 
 fn new() -> Files {
     marked(
         "new",
-        &[
-            ("a", 0o400),
-            ("b", 0o444),
-            ("db/deep/er/x", 0o440),
-            ("db/password", 0o400),
-            ("z", 0o440),
-        ],
+        &[("a", 0o400), ("b", 0o444), ("db/deep/er/x", 0o440), ("db/password", 0o400), ("z", 0o440)],
     )
 }
 
@@ -65,25 +53,14 @@ fn crash_and_recover(step: u64, nth: u32, with_old: bool) {
         .env("KEYWHEEL_TEST_NTH", nth.to_string())
         .status()
         .unwrap();
-    assert_eq!(
-        status.signal(),
-        Some(Signal::KILL.as_raw()),
-        "step {step}, event {nth}: {status}"
-    );
+    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "step {step}, event {nth}: {status}");
 
     let seen = (step >= 6).then(new).or_else(|| with_old.then(old));
     let check = || {
-        assert!(
-            generation(&directory) == seen,
-            "step {step}, event {nth}: {:?}",
-            entries(&directory)
-        );
+        assert!(generation(&directory) == seen, "step {step}, event {nth}: {:?}", entries(&directory));
         let shown = visible(&directory);
         for (path, file) in &shown {
-            assert!(
-                seen.as_ref().unwrap().get(path) == Some(file),
-                "step {step}, event {nth}: {path}"
-            );
+            assert!(seen.as_ref().unwrap().get(path) == Some(file), "step {step}, event {nth}: {path}");
         }
         shown
     };
@@ -155,29 +132,17 @@ fn spin(turns: u32) {
 
 /// The files of the write with that number: some are always there, some come and go.
 fn numbered(number: u32) -> Files {
-    let all = [
-        ("always", 0o440),
-        ("db/always", 0o400),
-        ("odd", 0o440),
-        ("db/odd", 0o440),
-        ("x/odd/odd", 0o444),
-    ];
-    let kept: Vec<(&str, u32)> = all
-        .into_iter()
-        .filter(|(path, _)| number % 2 == 1 || !path.ends_with("odd"))
-        .collect();
+    let all =
+        [("always", 0o440), ("db/always", 0o400), ("odd", 0o440), ("db/odd", 0o440), ("x/odd/odd", 0o444)];
+    let kept: Vec<(&str, u32)> =
+        all.into_iter().filter(|(path, _)| number % 2 == 1 || !path.ends_with("odd")).collect();
     marked(&number.to_string(), &kept)
 }
 
 fn number_of(files: &Files) -> u32 {
     let (bytes, _) = &files["always"];
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap();
-    std::str::from_utf8(line)
-        .unwrap()
-        .strip_prefix("always ")
-        .unwrap()
-        .parse()
-        .unwrap()
+    std::str::from_utf8(line).unwrap().strip_prefix("always ").unwrap().parse().unwrap()
 }
 
 #[test]
@@ -185,17 +150,12 @@ fn a_narrow_umask_changes_no_mode() {
     let volume = Volume::new();
     let directory = volume.directory();
     let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", "umask 077; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap());
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
     assert!(as_child(&mut command, &directory).status().unwrap().success());
     assert_shows(&directory, &new(), 0);
     for folder in ["", "..data/db", "..data/db/deep/er"] {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(directory.join(folder))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(directory.join(folder)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755, "{folder:?}");
     }
 }
@@ -208,13 +168,7 @@ fn child(directory: &Path) -> Command {
 
 fn as_child<'a>(command: &'a mut Command, directory: &Path) -> &'a mut Command {
     command
-        .args([
-            "--exact",
-            "crash::child_process",
-            "--include-ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "crash::child_process", "--include-ignored", "--nocapture", "--test-threads=1"])
         .env("KEYWHEEL_TEST_DIRECTORY", directory)
         .stdout(Stdio::null())
 }
@@ -227,10 +181,7 @@ fn child_process() {
         return;
     };
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u32>().unwrap());
-    let settings = Settings {
-        overlap: Duration::ZERO,
-        ..settings(Path::new(&directory))
-    };
+    let settings = Settings { overlap: Duration::ZERO, ..settings(Path::new(&directory)) };
     let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
     if let Some(step) = number("KEYWHEEL_TEST_STEP") {
         let mut events = number("KEYWHEEL_TEST_NTH").unwrap();

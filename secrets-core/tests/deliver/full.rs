@@ -60,10 +60,7 @@ fn files(marker: &str) -> Files {
 }
 
 fn larger(marker: &str) -> Files {
-    marked(
-        marker,
-        &[("a", 0o440), ("b", 0o440), ("db/c", 0o440), ("db/d", 0o440)],
-    )
+    marked(marker, &[("a", 0o440), ("b", 0o440), ("db/c", 0o440), ("db/d", 0o440)])
 }
 
 #[test]
@@ -79,11 +76,7 @@ fn a_full_volume_keeps_the_old_generation_and_space_that_comes_is_used() {
 
     for mut dir in [dir, open(&directory)] {
         let error = dir.write(&payload(&larger("new")), &Sources::new()).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.is_temporary()),
-            (ErrorKind::Deliver, true),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Deliver, true), "{error}");
         let text = error.to_string();
         assert!(text.contains("the volume is full: 36864 bytes"), "{text}");
         assert!(text.contains("are needed and 16384 bytes"), "{text}");
@@ -110,10 +103,7 @@ fn retired_generations_make_room_before_anything_fails() {
     volume.fill_but(16);
     assert!(write(&mut dir, &larger("4")));
     assert_shows(&directory, &larger("4"), 1);
-    assert!(
-        dir.next_prune_at().is_some(),
-        "the one that was just replaced is kept"
-    );
+    assert!(dir.next_prune_at().is_some(), "the one that was just replaced is kept");
 }
 
 #[test]
@@ -128,19 +118,15 @@ fn a_volume_that_fills_up_in_the_middle_is_the_same() {
     for step in [2, 3, 4] {
         let (root, ballast) = (volume.0.path().to_path_buf(), volume.ballast());
         let neighbour = move || fill_but(&root, &ballast, 0);
-        let written = listener::at_step(step, neighbour, || {
-            dir.write(&payload(&larger("new")), &Sources::new())
-        });
+        let written =
+            listener::at_step(step, neighbour, || dir.write(&payload(&larger("new")), &Sources::new()));
         // After step 4 only links are made, which need no block.
         if step == 4 {
             written.unwrap();
             assert_shows(&directory, &larger("new"), 1);
         } else {
             let error = written.unwrap_err();
-            assert!(
-                error.is_temporary() && error.to_string().contains("the volume is full"),
-                "{error}"
-            );
+            assert!(error.is_temporary() && error.to_string().contains("the volume is full"), "{error}");
             assert_eq!(snapshot(&directory), before);
         }
         fs::remove_file(volume.ballast()).unwrap();
@@ -158,13 +144,8 @@ fn a_volume_without_room_for_more_files_is_full_too() {
     let before = snapshot(&directory);
     let names: Vec<String> = (0..10).map(|n| format!("file-{n}")).collect();
     let many: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 0o440)).collect();
-    let error = dir
-        .write(&payload(&marked("new", &many)), &Sources::new())
-        .unwrap_err();
-    assert!(
-        error.is_temporary() && error.to_string().contains("the volume is full"),
-        "{error}"
-    );
+    let error = dir.write(&payload(&marked("new", &many)), &Sources::new()).unwrap_err();
+    assert!(error.is_temporary() && error.to_string().contains("the volume is full"), "{error}");
     assert_eq!(snapshot(&directory), before);
     assert!(write(&mut dir, &files("new")));
 }

@@ -29,14 +29,8 @@ fn files(number: u64) -> Files {
 fn readers_never_see_a_mixed_partial_missing_or_wrongly_moded_file() {
     let volume = Volume::new();
     let directory = volume.directory();
-    let owner = is_root().then_some(Owner {
-        uid: Some(1234),
-        gid: Some(4321),
-    });
-    let settings = Settings {
-        owner,
-        ..settings(&directory)
-    };
+    let owner = is_root().then_some(Owner { uid: Some(1234), gid: Some(4321) });
+    let settings = Settings { owner, ..settings(&directory) };
     let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
     write(&mut dir, &files(0));
 
@@ -59,15 +53,9 @@ fn readers_never_see_a_mixed_partial_missing_or_wrongly_moded_file() {
         for number in 1..=WRITES {
             assert!(write(&mut dir, &files(number)));
             // Every reader ends the pass that it is in: three retired generations are then more than any of them needs.
-            let before: Vec<u64> = passes
-                .iter()
-                .map(|passes| passes.load(Ordering::SeqCst))
-                .collect();
+            let before: Vec<u64> = passes.iter().map(|passes| passes.load(Ordering::SeqCst)).collect();
             while !done.load(Ordering::SeqCst)
-                && passes
-                    .iter()
-                    .zip(&before)
-                    .any(|(now, before)| now.load(Ordering::SeqCst) == *before)
+                && passes.iter().zip(&before).any(|(now, before)| now.load(Ordering::SeqCst) == *before)
             {
                 std::thread::yield_now();
             }
@@ -83,10 +71,7 @@ fn readers_never_see_a_mixed_partial_missing_or_wrongly_moded_file() {
 fn resolve_once(directory: &Path, owner: Option<Owner>) {
     let folder = directory.join(fs::read_link(directory.join("..data")).unwrap());
     let numbers = PATHS.map(|path| whole(&folder.join(path), path, owner));
-    assert!(
-        numbers.iter().all(|number| *number == numbers[0]),
-        "mixed: {numbers:?}"
-    );
+    assert!(numbers.iter().all(|number| *number == numbers[0]), "mixed: {numbers:?}");
 }
 
 /// Opens every visible name by itself: each is whole, and none is older than the one before it.
@@ -101,11 +86,7 @@ fn whole(path: &Path, name: &str, owner: Option<Owner>) -> u64 {
     let stat = file.metadata().unwrap();
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
-    let line = std::str::from_utf8(&bytes)
-        .unwrap()
-        .lines()
-        .next()
-        .expect("an empty file");
+    let line = std::str::from_utf8(&bytes).unwrap().lines().next().expect("an empty file");
     let number = line.strip_prefix(name).unwrap().trim().parse().unwrap();
     let (wanted, mode) = &files(number)[name];
     assert!(bytes == *wanted, "{name} of {number} is partial");

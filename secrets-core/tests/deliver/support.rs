@@ -64,19 +64,14 @@ pub(crate) fn payload(files: &Files) -> Payload {
         };
         (path.parse().unwrap(), file)
     };
-    Payload {
-        files: files.iter().map(file).collect(),
-    }
+    Payload { files: files.iter().map(file).collect() }
 }
 
 /// Files whose bytes say their path and `marker`, over more than one page.
 pub(crate) fn marked(marker: &str, paths: &[(&str, u32)]) -> Files {
     let file = |(path, mode): &(&str, u32)| {
         let line = format!("{path} {marker}\n");
-        (
-            path.to_string(),
-            (line.repeat(6000 / line.len()).into_bytes(), *mode),
-        )
+        (path.to_string(), (line.repeat(6000 / line.len()).into_bytes(), *mode))
     };
     paths.iter().map(file).collect()
 }
@@ -94,28 +89,18 @@ pub(crate) fn write(dir: &mut AtomicDir, files: &Files) -> bool {
 pub(crate) fn generation(directory: &Path) -> Option<Files> {
     let folder = directory.join(fs::read_link(directory.join("..data")).ok()?);
     let mut files = tree(&folder);
-    assert!(
-        files.remove("..manifest.json").is_some(),
-        "no manifest in {files:?}"
-    );
+    assert!(files.remove("..manifest.json").is_some(), "no manifest in {files:?}");
     Some(files)
 }
 
 /// What a reader sees through the visible names. Links that lead nowhere are left out.
 pub(crate) fn visible(directory: &Path) -> Files {
     let mut files = Files::new();
-    for (name, _) in entries(directory)
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with(".."))
-    {
+    for (name, _) in entries(directory).into_iter().filter(|(name, _)| !name.starts_with("..")) {
         let path = directory.join(&name);
         match fs::metadata(&path) {
             Ok(found) if found.is_dir() => {
-                files.extend(
-                    tree(&path)
-                        .into_iter()
-                        .map(|(below, file)| (format!("{name}/{below}"), file)),
-                );
+                files.extend(tree(&path).into_iter().map(|(below, file)| (format!("{name}/{below}"), file)));
             }
             Ok(_) => {
                 files.insert(name, file(&path));
@@ -131,11 +116,9 @@ fn tree(top: &Path) -> Files {
     for (name, kind) in entries(top) {
         let path = top.join(&name);
         match kind {
-            'd' => files.extend(
-                tree(&path)
-                    .into_iter()
-                    .map(|(below, file)| (format!("{name}/{below}"), file)),
-            ),
+            'd' => {
+                files.extend(tree(&path).into_iter().map(|(below, file)| (format!("{name}/{below}"), file)))
+            }
             _ => {
                 files.insert(name, file(&path));
             }
@@ -239,22 +222,10 @@ struct Short<'a>(&'a Files);
 impl fmt::Debug for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = |bytes: &[u8]| {
-            let line: Vec<u8> = bytes
-                .iter()
-                .copied()
-                .take_while(|byte| *byte != b'\n')
-                .take(40)
-                .collect();
-            format!(
-                "{:?} and so on: {} bytes",
-                String::from_utf8_lossy(&line),
-                bytes.len()
-            )
+            let line: Vec<u8> = bytes.iter().copied().take_while(|byte| *byte != b'\n').take(40).collect();
+            format!("{:?} and so on: {} bytes", String::from_utf8_lossy(&line), bytes.len())
         };
-        let short = self
-            .0
-            .iter()
-            .map(|(path, (bytes, mode))| (path, first(bytes), format!("{mode:o}")));
+        let short = self.0.iter().map(|(path, (bytes, mode))| (path, first(bytes), format!("{mode:o}")));
         f.debug_list().entries(short).finish()
     }
 }

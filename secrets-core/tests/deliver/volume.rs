@@ -30,10 +30,7 @@ fn a_disk_is_refused_and_nothing_is_made() {
         for error in [opened, checked] {
             assert_eq!(error.kind(), ErrorKind::Config);
             let text = error.to_string();
-            assert!(
-                text.contains("the directory is on ") && text.contains("allow_disk: true"),
-                "{text}"
-            );
+            assert!(text.contains("the directory is on ") && text.contains("allow_disk: true"), "{text}");
             assert!(text.contains(directory.to_str().unwrap()), "{text}");
         }
     }
@@ -44,10 +41,7 @@ fn a_disk_is_refused_and_nothing_is_made() {
 fn a_disk_that_is_allowed_is_written_to() {
     let Some(disk) = disk() else { return };
     let directory = disk.path().join("delivery");
-    let settings = Settings {
-        allow_disk: true,
-        ..settings(&directory)
-    };
+    let settings = Settings { allow_disk: true, ..settings(&directory) };
     AtomicDir::check_volume(&settings).unwrap();
     assert!(!directory.exists());
     let mut dir = AtomicDir::open(settings, Clock::system()).unwrap();
@@ -70,10 +64,7 @@ fn what_is_no_folder_is_an_error_with_its_name() {
         assert!(error.to_string().contains("Not a directory"), "{error}");
     }
     let error = AtomicDir::open(settings(Path::new("/proc/self/fdinfo/x")), Clock::system()).unwrap_err();
-    assert!(
-        error.to_string().contains("which is not kept in memory"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("which is not kept in memory"), "{error}");
 }
 
 #[test]
