@@ -6,7 +6,7 @@
 //! SecretRef -> Mounts (which engine?) -> kv -> Secret
 //! ```
 //!
-//! What to ask comes from `vaultrs`' request types; where and how is [`transport`]'s. A status becomes an error in one place, [`error`].
+//! What to ask comes from `vaultrs`' request types; where and how is `transport`'s. A status becomes an error in one place, `error`.
 //!
 //! # Settings
 //!
