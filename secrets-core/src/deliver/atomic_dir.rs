@@ -111,9 +111,9 @@ impl AtomicDir {
     /// without the retired generations.
     ///
     /// # Errors
-    /// [`Deliver`](crate::ErrorKind::Deliver), naming the file and the system's reason. Before 6 the half-made generation is removed and the old one is
-    /// untouched; a full volume makes a temporary error, which says how much was needed and how much is free. After 6
-    /// the new generation is visible and the next write mends its links.
+    /// [`Deliver`](crate::ErrorKind::Deliver), naming the file and the system's reason. Before 6 the half-made generation is removed
+    /// and the old one is untouched; a full volume makes a temporary error, which says how much was needed and how much is free. After
+    /// 6 the new generation is visible and the next write mends its links.
     pub fn write(&mut self, payload: &Payload, sources: &Sources) -> Result<Written> {
         self.try_write(payload, sources).map_err(|error| located(error, &self.settings))
     }
@@ -147,7 +147,8 @@ impl AtomicDir {
     /// Returns the manifest of the current generation, or `None` when there is no generation or it has no manifest.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) when it is not what [`write`](Self::write) made; [`Deliver`](crate::ErrorKind::Deliver) when it cannot be read.
+    /// [`Invalid`](crate::ErrorKind::Invalid) when it is not what [`write`](Self::write) made;
+    /// [`Deliver`](crate::ErrorKind::Deliver) when it cannot be read.
     pub fn read_manifest(&self) -> Result<Option<Manifest>> {
         let read = || match Current::find(&self.root)? {
             Some(current) => Manifest::read(&current.folder),
