@@ -187,7 +187,7 @@ fn a_hook_runs_with_its_own_environment_and_no_credentials() {
     fs::remove_file(&seen).unwrap();
     put(&stage, 2);
     wait::until(START, "the hook again", || fs::read_to_string(&seen).ok());
-    assert_eq!(agent.logged("told").len(), 2);
+    wait::until(START, "two lines in the log", || (agent.logged("told").len() == 2).then_some(()));
 }
 
 #[test]
