@@ -57,3 +57,14 @@ pub mod adr_0004_vault_transport {}
 ///
 /// **Price.** A change costs one version check for each other secret of the delivery; deliveries with more than 64 secrets do without.
 pub mod adr_0005_settling {}
+
+/// # 6. Randomness comes from the kernel alone
+///
+/// **Decision.** The TLS library (aws-lc) is built without its second entropy source, the timing jitter of the CPU
+/// (`AWS_LC_SYS_NO_JITTER_ENTROPY` in `.cargo/config.toml`).
+///
+/// **Why.** Collecting it costs 30 to 40 ms of computing at each start, on the way of the first handshake; everything else that `keywheel get` does
+/// takes a few milliseconds. The kernel's generator (`getrandom(2)`) is what seeds the library otherwise, and what other TLS stacks rely on.
+///
+/// **Price.** A build outside of this workspace has to set the variable itself; without it everything works, more slowly.
+pub mod adr_0006_randomness {}
