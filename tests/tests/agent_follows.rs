@@ -75,6 +75,11 @@ fn a_hundred_changes_under_readers_are_whole_and_told_once_each() {
             tally.overtaken
         );
     }
+    assert_eq!(
+        agent.logged("cannot read the secret; the last good value stays"),
+        [Value::Null; 0],
+        "a calm server"
+    );
     pace.assert_within(REFRESH + SECOND, "refresh 200ms");
     // One for the first generation, one for each change, and nothing beside.
     assert_eq!(witness.signals().len(), 1 + 100 + 10);
