@@ -163,7 +163,8 @@ impl Serialize for Exposed<'_> {
                 match (digits.parse::<i64>(), digits.parse::<u64>(), digits.parse::<f64>()) {
                     (Ok(number), _, _) => serializer.serialize_i64(number),
                     (_, Ok(number), _) => serializer.serialize_u64(number),
-                    (_, _, Ok(number)) => serializer.serialize_f64(number),
+                    (_, _, Ok(number)) if number.is_finite() => serializer.serialize_f64(number),
+                    // Beyond what a number can hold there, which would become null.
                     _ => serializer.serialize_str(digits),
                 }
             }
@@ -196,6 +197,12 @@ mod tests {
         assert_eq!(bytes("true"), b"true");
         assert_eq!(bytes("null"), b"");
         assert_eq!(bytes(r#"{"b": [1, "x", null], "a": {}}"#), br#"{"a":{},"b":[1,"x",null]}"#);
+    }
+
+    #[test]
+    fn a_number_beyond_all_bounds_does_not_become_null() {
+        let list = Value::List(vec![Value::Number(SecretValue::copy_of(b"1e999"))]);
+        assert_eq!(list.to_bytes().unwrap().expose_secret(), br#"["1e999"]"#);
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn refuses_what_would_do_harm_or_nothing() {
     assert_mistake(&with("files: [{path: a}]"), "5:11", "needs either `value` or `template_file`");
     assert_mistake(
         &with("files: [{path: a, template_file: /no/such.j2}]"),
-        "5:11",
+        "5:36",
         "/no/such.j2 cannot be read",
     );
     assert_mistake(&with("on_change: [{exec: {command: []}}]"), "5:22", "`command` needs a program");

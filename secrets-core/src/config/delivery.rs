@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::read_text;
 use super::section::{Item, Section, Setting};
+use crate::error::Result;
 use crate::notify::{Exec, Notifier, Signal, SignalNumber, Target};
 use crate::payload::{FilePath, Mode, Owner};
 use crate::reference::SecretRef;
@@ -131,31 +132,38 @@ fn read_secrets(section: Section<'_>, providers: &BTreeSet<String>) -> BTreeMap<
         if !is_secret_name(name) {
             item.mistake("a secret's name has letters, digits, `_` and `-`, and begins with a letter or `_`");
         }
-        let secret = if item.is_section() {
-            item.section().and_then(read_secret)
-        } else {
-            item.parse().map(secret_of)
+        let secret = match item.is_section() {
+            true => item.section().and_then(|section| read_secret(section, providers)),
+            false => read_reference(&item, providers).map(secret_of),
         };
-        let Some(secret) = secret else { continue };
-        if !providers.contains(secret.reference.provider()) {
-            let known: Vec<&str> = providers.iter().map(String::as_str).collect();
-            let unknown = secret.reference.provider();
-            item.mistake(format!("there is no provider `{unknown}`; known: {}", known.join(", ")));
-        }
-        secrets.insert(name.into(), secret);
+        secrets.extend(secret.map(|secret| (name.to_owned(), secret)));
     }
     secrets
 }
 
-fn read_secret(mut section: Section<'_>) -> Option<SecretConfig> {
-    let reference: Option<SecretRef> = section.required("ref");
+fn read_secret(mut section: Section<'_>, providers: &BTreeSet<String>) -> Option<SecretConfig> {
+    let reference = section.item("ref");
+    if reference.is_none() {
+        section.mistake("needs `ref`");
+    }
     let refresh = section.optional::<Duration>("refresh").unwrap_or(SecretConfig::DEFAULT_REFRESH);
     if refresh < SecretConfig::MIN_REFRESH {
         section.mistake("`refresh` must be at least 100ms");
     }
     let max_stale = section.optional("max_stale");
     section.finish();
-    Some(SecretConfig { refresh, max_stale, ..secret_of(reference?) })
+    let reference = read_reference(&reference?, providers)?;
+    Some(SecretConfig { refresh, max_stale, ..secret_of(reference) })
+}
+
+fn read_reference(item: &Item<'_>, providers: &BTreeSet<String>) -> Option<SecretRef> {
+    let reference: SecretRef = item.parse()?;
+    if !providers.contains(reference.provider()) {
+        let known: Vec<&str> = providers.iter().map(String::as_str).collect();
+        let unknown = reference.provider();
+        item.mistake(format!("there is no provider `{unknown}`; known: {}", known.join(", ")));
+    }
+    Some(reference)
 }
 
 fn secret_of(reference: SecretRef) -> SecretConfig {
@@ -171,12 +179,9 @@ fn is_secret_name(name: &str) -> bool {
 fn read_files(list: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> FilePlan {
     let mut files: Vec<FileSpec> = Vec::new();
     for item in list.list() {
-        let Some(file) = item.section().and_then(|section| read_file(section, &item, folder)) else {
+        let Some(file) = item.section().and_then(|section| read_file(section, folder, secrets)) else {
             continue;
         };
-        if let Err(error) = file.template.check(secrets) {
-            item.mistake(error.to_string());
-        }
         for other in &files {
             let (a, b) = (Path::new(file.path.as_str()), Path::new(other.path.as_str()));
             if a == b {
@@ -191,25 +196,23 @@ fn read_files(list: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> Fil
     FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field())
 }
 
-fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option<FileSpec> {
+fn read_file(mut section: Section<'_>, folder: &Path, secrets: &BTreeSet<String>) -> Option<FileSpec> {
     let path: Option<FilePath> = section.required("path");
     let mode = section.optional("mode").unwrap_or_default();
     let value = section.item("value");
-    let template_file: Option<PathBuf> = section.optional("template_file");
+    let template_file = section.item("template_file");
     let template = match (value, template_file) {
         (Some(value), None) => match value.scalar() {
-            Some(text) => parse_template(&value, format!("{}.value", item.name()), text),
+            Some(text) => {
+                let template = parse_template(value.name().to_owned(), text, secrets);
+                template.map_err(|error| value.mistake(error.to_string())).ok()
+            }
             None => {
                 value.mistake(format!("must be a template text, and is {}", value.describe()));
                 None
             }
         },
-        (None, Some(file)) => {
-            let file = folder.join(file);
-            let text = read_text(&file)
-                .map_err(|error| section.mistake(format!("the template file {} {error}", file.display())));
-            text.ok().and_then(|text| parse_template(item, file.display().to_string(), text))
-        }
+        (None, Some(file)) => read_template(&file, folder, secrets),
         _ => {
             section.mistake("needs either `value` or `template_file`");
             None
@@ -219,8 +222,18 @@ fn read_file(mut section: Section<'_>, item: &Item<'_>, folder: &Path) -> Option
     Some(FileSpec { path: path?, template: template?, mode })
 }
 
-fn parse_template(item: &Item<'_>, name: String, text: String) -> Option<Template> {
-    Template::parse(name, text).map_err(|error| item.mistake(error.to_string())).ok()
+fn read_template(item: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> Option<Template> {
+    let file = folder.join(item.parse::<PathBuf>()?);
+    let text = read_text(&file)
+        .map_err(|error| item.mistake(format!("the template file {} {error}", file.display())));
+    let template = parse_template(file.display().to_string(), text.ok()?, secrets);
+    template.map_err(|error| item.mistake_elsewhere(error.to_string())).ok()
+}
+
+fn parse_template(name: String, text: String, secrets: &BTreeSet<String>) -> Result<Template> {
+    let template = Template::parse(name, text)?;
+    template.check(secrets)?;
+    Ok(template)
 }
 
 fn read_notifier(item: &Item<'_>) -> Option<Notifier> {
@@ -269,7 +282,7 @@ fn read_exec(mut section: Section<'_>) -> Option<Exec> {
 }
 
 impl Setting for SignalNumber {
-    fn parse(value: &Item<'_>) -> Result<Self, String> {
+    fn parse(value: &Item<'_>) -> std::result::Result<Self, String> {
         String::parse(value)?.parse().map_err(|error: crate::notify::SignalNameError| error.to_string())
     }
 }
@@ -277,7 +290,7 @@ impl Setting for SignalNumber {
 struct Name(String);
 
 impl Setting for Name {
-    fn parse(value: &Item<'_>) -> Result<Self, String> {
+    fn parse(value: &Item<'_>) -> std::result::Result<Self, String> {
         let text = String::parse(value)?;
         let plain = text.len() <= 63
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
@@ -288,19 +301,19 @@ impl Setting for Name {
 }
 
 impl Setting for SecretRef {
-    fn parse(value: &Item<'_>) -> Result<Self, String> {
+    fn parse(value: &Item<'_>) -> std::result::Result<Self, String> {
         String::parse(value)?.parse().map_err(|error: crate::reference::ReferenceError| error.to_string())
     }
 }
 
 impl Setting for FilePath {
-    fn parse(value: &Item<'_>) -> Result<Self, String> {
+    fn parse(value: &Item<'_>) -> std::result::Result<Self, String> {
         String::parse(value)?.parse().map_err(|error: crate::payload::FilePathError| error.to_string())
     }
 }
 
 impl Setting for Mode {
-    fn parse(value: &Item<'_>) -> Result<Self, String> {
+    fn parse(value: &Item<'_>) -> std::result::Result<Self, String> {
         let text = value.text().ok_or_else(|| crate::payload::ModeError.to_string())?;
         text.parse().map_err(|error: crate::payload::ModeError| error.to_string())
     }

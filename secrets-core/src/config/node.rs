@@ -27,7 +27,7 @@ impl fmt::Display for Place {
 pub(super) struct Node {
     pub(super) content: Content,
     pub(super) place: Place,
-    /// Whether it is, or directly holds, a text with the values of variables in it: a message must not quote it then.
+    /// Whether it is a text with the values of variables in it: a message must not quote it then.
     pub(super) expanded: bool,
 }
 
@@ -72,12 +72,7 @@ impl Node {
             Content::Map(entries) => entries.iter_mut().map(|(_, _, node)| node).collect(),
             _ => return Vec::new(),
         };
-        let mut missing = Vec::new();
-        for child in children {
-            missing.extend(child.expand(environment));
-            self.expanded |= child.expanded && matches!(child.content, Content::Text(_));
-        }
-        missing
+        children.into_iter().flat_map(|child| child.expand(environment)).collect()
     }
 }
 

@@ -94,10 +94,14 @@ impl<'a> Item<'a> {
 
     /// Notes a mistake here. Where variables were filled in, the message is replaced: it may quote what they hold.
     pub fn mistake(&self, message: impl Into<String>) {
-        let message = match self.node.expanded {
+        self.mistake_elsewhere(match self.node.expanded {
             true => "is wrong once its variables are filled in (what they hold is not shown)".into(),
             false => message.into(),
-        };
+        });
+    }
+
+    /// Notes a mistake in what the item leads to (a file that could be read, say), and not in the item itself.
+    pub fn mistake_elsewhere(&self, message: String) {
         self.mistakes.push(self.node.place, self.setting.clone(), message);
     }
 

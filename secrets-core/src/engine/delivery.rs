@@ -18,7 +18,7 @@ use super::status::Watched;
 use crate::client::named;
 use crate::clock::Clock;
 use crate::config::{DeliveryConfig, SecretConfig};
-use crate::deliver::{AtomicDir, Change, Settings, SourceInfo, Sources, Written};
+use crate::deliver::{AtomicDir, Change, Manifest, Settings, SourceInfo, Sources, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{KeeperHandle, Kept};
 use crate::notify::{Event, Notifier};
@@ -119,18 +119,35 @@ impl Delivery {
         AtomicDir::check_volume(&self.settings()).map_err(|error| self.here(error))
     }
 
-    /// Opens the directory, and cleans up what a crash left there.
+    /// Opens the directory, cleans up what a crash left there, and takes over the generation that is there: an application may rely on it
+    /// before any source has answered.
     pub(super) async fn open(&mut self) -> Result<()> {
         let settings = self.settings();
         let clock = self.clock.clone();
         let opened = blocking(move || {
             let directory = AtomicDir::open(settings, clock)?;
-            let current = directory.current_generation()?;
-            Ok((directory, current.is_none()))
+            let manifest = directory.read_manifest().unwrap_or_else(|error| {
+                warn!(%error, "the manifest is not what was written; everything is delivered anew");
+                None
+            });
+            let empty = directory.current_generation()?.is_none();
+            Ok((directory, manifest, empty))
         });
-        let (directory, empty) = opened.await?.map_err(|error| self.here(error))?;
+        let (directory, manifest, empty) = opened.await?.map_err(|error| self.here(error))?;
+        if let Some(manifest) = manifest.filter(|manifest| self.is_of(manifest)) {
+            self.state.send_modify(|state| {
+                (state.generation, state.delivered_at) =
+                    (Some(manifest.generation), Some(manifest.created_at));
+            });
+        }
         (self.directory, self.empty) = (Some(directory), empty);
         Ok(())
+    }
+
+    /// Tells whether a generation was made for this delivery as it is configured now.
+    fn is_of(&self, manifest: &Manifest) -> bool {
+        let paths = manifest.files.keys().map(String::as_str).collect();
+        manifest.delivery == self.config.name && self.config.files.makes(&paths, self.inputs.keys())
     }
 
     /// Delivers until `stop` says true; what is being written or told then comes to its end first.

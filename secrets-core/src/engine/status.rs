@@ -102,16 +102,23 @@ impl Watched {
             generation: state.generation.clone(),
             delivered_at: state.delivered_at,
             error: state.error.as_ref().map(ToString::to_string),
-            secrets: self.inputs.iter().map(|(name, input)| secret_status(name, input, now)).collect(),
+            secrets: self
+                .inputs
+                .iter()
+                .map(|(name, input)| secret_status(name, input, state.delivered_at, now))
+                .collect(),
         }
     }
 }
 
-fn secret_status(name: &str, input: &Input, now: Timestamp) -> SecretStatus {
+/// `since` is when the generation was delivered, which confirms nothing that came later.
+fn secret_status(name: &str, input: &Input, since: Option<Timestamp>, now: Timestamp) -> SecretStatus {
     let kept = input.handle.kept();
     let limit = input.config.max_stale.and_then(|limit| SignedDuration::try_from(limit).ok());
-    let stale = match (limit, kept.confirmed_at) {
-        (Some(limit), Some(confirmed_at)) => kept.error.is_some() && now.duration_since(confirmed_at) > limit,
+    // A source that hangs has not failed yet; that it should have answered is enough.
+    let is_late = kept.error.is_some() || kept.next_at.is_none_or(|next_at| now > next_at);
+    let stale = match (limit, kept.confirmed_at.or(since)) {
+        (Some(limit), Some(confirmed_at)) => is_late && now.duration_since(confirmed_at) > limit,
         _ => false,
     };
     SecretStatus {

@@ -73,6 +73,15 @@ impl FilePlan {
         files.filter_map(|file| file.template.check(names).err()).collect()
     }
 
+    /// Tells whether a generation with the files at `paths` is one that this plan makes of the secrets `names`: the same files, or, where
+    /// there is one per field, something of every secret.
+    pub fn makes<'a>(&self, paths: &BTreeSet<&str>, mut names: impl Iterator<Item = &'a String>) -> bool {
+        match &self.files {
+            Some(files) => files.iter().map(|file| file.path.as_str()).collect::<BTreeSet<_>>() == *paths,
+            None => names.all(|name| paths.iter().any(|path| path.split('/').next() == Some(name))),
+        }
+    }
+
     /// Makes all files of one generation, or none.
     ///
     /// It is bounded work without I/O: at most about a second for a template that uses up all its steps, some microseconds for an

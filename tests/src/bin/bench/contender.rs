@@ -75,7 +75,6 @@ fn keywheel(job: &Job<'_>) -> String {
     address: {address}
     ca_file: {ca}
     auth: {{method: token, token_file: {token}}}
-    budget: {{requests_per_second: 10000, burst: 10000}}
 deliveries:
   - name: bench
     directory: {volume}

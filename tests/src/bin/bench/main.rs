@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: measures `keywheel agent` and `bao agent` on one server, one after the other, round by round.
 //!
 //! Both get a token of the same policy from a file, the same secrets, one file per secret, the same memory-backed
-//! volume and the same 30 s between two looks at a secret. Neither is held back: keywheel's budget is raised above
-//! what the server can answer, as `bao agent` has none.
+//! volume and the same 30 s between two looks at a secret. All else is as it comes: keywheel has its default budget,
+//! and `bao agent` has none.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench speaks to its terminal")]
 #![allow(
