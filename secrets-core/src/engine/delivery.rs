@@ -15,10 +15,11 @@ use tracing::{info, warn};
 
 use super::planned::Planned;
 use super::status::Watched;
+use super::target::Target;
 use crate::client::named;
 use crate::clock::Clock;
 use crate::config::{DeliveryConfig, SecretConfig};
-use crate::deliver::{AtomicDir, Change, Manifest, Settings, SourceInfo, Sources, Written};
+use crate::deliver::{Change, Manifest, SourceInfo, Sources};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{KeeperHandle, Kept};
 use crate::notify::{Event, Notifier};
@@ -54,9 +55,9 @@ pub(super) struct Delivery {
     wake: Arc<Notify>,
     clock: Clock,
     state: watch::Sender<State>,
-    directory: Option<AtomicDir>,
-    /// Whether there has never been a generation: then there may be no application yet, either.
-    empty: bool,
+    target: Target,
+    /// The generation that whoever is to be told knows of; none while there has never been one.
+    known: Option<String>,
     /// Which value of each secret was taken last, by its revision; empty before the first time.
     taken: BTreeMap<String, u64>,
 }
@@ -90,7 +91,8 @@ impl Delivery {
         clock: Clock,
     ) -> Self {
         let (state, _) = watch::channel(State::default());
-        Self { config, inputs, wake, clock, state, directory: None, empty: false, taken: BTreeMap::new() }
+        let target = Target::new(&config, clock.clone());
+        Self { config, inputs, wake, clock, state, target, known: None, taken: BTreeMap::new() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -116,31 +118,19 @@ impl Delivery {
 
     /// Checks that the directory is, or would be made, on a volume that it may be on.
     pub(super) fn check_volume(&self) -> Result<()> {
-        AtomicDir::check_volume(&self.settings()).map_err(|error| self.here(error))
+        self.target.check_volume().map_err(|error| self.here(error))
     }
 
-    /// Opens the directory, cleans up what a crash left there, and takes over the generation that is there: an application may rely on it
-    /// before any source has answered.
+    /// Opens the directory, and takes over the generation that is there: an application may rely on it before any source has answered.
     pub(super) async fn open(&mut self) -> Result<()> {
-        let settings = self.settings();
-        let clock = self.clock.clone();
-        let opened = blocking(move || {
-            let directory = AtomicDir::open(settings, clock)?;
-            let manifest = directory.read_manifest().unwrap_or_else(|error| {
-                warn!(%error, "the manifest is not what was written; everything is delivered anew");
-                None
-            });
-            let empty = directory.current_generation()?.is_none();
-            Ok((directory, manifest, empty))
-        });
-        let (directory, manifest, empty) = opened.await?.map_err(|error| self.here(error))?;
-        if let Some(manifest) = manifest.filter(|manifest| self.is_of(manifest)) {
+        let found = self.target.open().await.map_err(|error| self.here(error))?;
+        if let Some(manifest) = found.manifest.filter(|manifest| self.is_of(manifest)) {
             self.state.send_modify(|state| {
                 (state.generation, state.delivered_at) =
                     (Some(manifest.generation), Some(manifest.created_at));
             });
         }
-        (self.directory, self.empty) = (Some(directory), empty);
+        self.known = found.generation;
         Ok(())
     }
 
@@ -159,7 +149,7 @@ impl Delivery {
                 () = asked(&mut stop) => {}
                 () = self.wake.notified() => work.undelivered |= self.settle().await,
                 () = at(&self.clock, work.retry_at) => {}
-                () = at(&self.clock, self.prune_at()) => self.prune().await,
+                () = at(&self.clock, self.target.prune_at()) => self.target.prune().await,
             }
         }
     }
@@ -192,12 +182,10 @@ impl Delivery {
     async fn attempt(&mut self, work: &mut Work) -> Result<()> {
         if work.undelivered {
             let Some(secrets) = self.take_newest() else { return Ok(()) };
-            let first = self.empty;
-            let (written, generation) = self.deliver(secrets).await?;
-            (work.undelivered, self.empty) = (false, false);
-            if written {
-                let event = self.event(generation);
-                work.untold = Some(Untold { event, told: 0, first });
+            let untold = self.deliver(secrets).await?;
+            work.undelivered = false;
+            if untold.is_some() {
+                work.untold = untold;
             }
         }
         if let Some(untold) = &mut work.untold {
@@ -207,14 +195,12 @@ impl Delivery {
         Ok(())
     }
 
-    /// Reads nothing: takes what was read, delivers it and tells everybody.
+    /// Reads nothing: delivers what was read and tells everybody; returns the generation.
     pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
-        let (written, generation) = self.deliver(secrets).await?;
-        if written {
-            let mut untold = Untold { event: self.event(generation.clone()), told: 0, first: self.empty };
+        if let Some(mut untold) = self.deliver(secrets).await? {
             self.tell(&mut untold).await?;
         }
-        Ok(generation)
+        Ok(self.known.clone().unwrap_or_default())
     }
 
     /// Picks the secrets of this delivery out of what was read.
@@ -233,7 +219,7 @@ impl Delivery {
     /// Tells what delivering `secrets` would change.
     pub(super) fn plan(&self, secrets: &Secrets) -> Result<Vec<Planned>> {
         let payload = self.render(secrets)?;
-        let changes = AtomicDir::plan(&self.settings(), &payload).map_err(|error| self.here(error))?;
+        let changes = self.target.plan(&payload).map_err(|error| self.here(error))?;
         let planned = |change: Change| {
             let file = change.path.parse::<FilePath>().ok().and_then(|path| payload.files.get(&path));
             let version = |name: &String| Some((name.clone(), secrets.get(name)?.version().clone()));
@@ -284,34 +270,25 @@ impl Delivery {
         self.config.files.render(&inputs).map_err(|error| self.here(error))
     }
 
-    /// Makes the files of `secrets` visible; returns whether that needed a new generation, and the generation.
-    async fn deliver(&mut self, secrets: Secrets) -> Result<(bool, String)> {
+    /// Makes the files of `secrets` visible; returns the generation if nobody has been told of it.
+    async fn deliver(&mut self, secrets: Secrets) -> Result<Option<Untold>> {
         let payload = self.render(&secrets)?;
-        let sources = self.sources(&secrets);
-        let versions = versions(&secrets);
-        let Some(mut directory) = self.directory.take() else {
-            return Err(self.here(Error::new(ErrorKind::Deliver, "write", "the directory is not open")));
-        };
-        let (directory, written) = blocking(move || {
-            let written = directory.write(&payload, &sources).and_then(|written| match written {
-                Written::Unchanged => Ok((false, directory.current_generation()?.unwrap_or_default())),
-                Written::Published { generation, .. } => Ok((true, generation)),
-            });
-            (directory, written)
-        })
-        .await?;
-        self.directory = Some(directory);
-        let (published, generation) = written.map_err(|error| self.here(error))?;
-        if published {
-            info!(delivery = self.name(), generation, secrets = versions, "delivered");
-        }
+        let written = self.target.write(payload, self.sources(&secrets)).await;
+        let generation = written.map_err(|error| self.here(error))?;
         let now = self.clock.now();
         self.state.send_modify(|state| {
             if state.generation.as_ref() != Some(&generation) {
                 (state.generation, state.delivered_at) = (Some(generation.clone()), Some(now));
             }
         });
-        Ok((published, generation))
+        if self.known.as_ref() == Some(&generation) {
+            return Ok(None);
+        }
+        info!(delivery = self.name(), generation, secrets = versions(&secrets), "delivered");
+        let first = self.known.replace(generation.clone()).is_none();
+        let DeliveryConfig { name, directory, .. } = &self.config;
+        let event = Event { delivery: name.clone(), directory: directory.clone(), generation };
+        Ok(Some(Untold { event, told: 0, first }))
     }
 
     fn sources(&self, secrets: &Secrets) -> Sources {
@@ -344,39 +321,6 @@ impl Delivery {
         Ok(())
     }
 
-    fn event(&self, generation: String) -> Event {
-        Event { delivery: self.config.name.clone(), directory: self.config.directory.clone(), generation }
-    }
-
-    fn prune_at(&self) -> Option<Instant> {
-        self.directory.as_ref().and_then(AtomicDir::next_prune_at)
-    }
-
-    async fn prune(&mut self) {
-        let Some(mut directory) = self.directory.take() else { return };
-        let pruned = blocking(move || {
-            let pruned = directory.prune();
-            (directory, pruned)
-        });
-        if let Ok((directory, pruned)) = pruned.await {
-            self.directory = Some(directory);
-            if let Err(error) = pruned {
-                warn!(delivery = self.name(), %error, "a replaced generation could not be removed");
-            }
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        let DeliveryConfig { name, directory, allow_disk, owner, overlap, .. } = &self.config;
-        Settings {
-            name: name.clone(),
-            directory: directory.clone(),
-            owner: *owner,
-            allow_disk: *allow_disk,
-            overlap: *overlap,
-        }
-    }
-
     fn here(&self, error: Error) -> Error {
         error.with("delivery", self.name())
     }
@@ -397,12 +341,6 @@ async fn at(clock: &Clock, instant: Option<Instant>) {
         Some(instant) => clock.sleep_until(instant).await,
         None => std::future::pending().await,
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| {
-        Error::new(ErrorKind::Deliver, "write", "the file work ended by itself; this is a defect")
-    })
 }
 
 fn versions(secrets: &Secrets) -> String {

@@ -6,6 +6,7 @@
 mod delivery;
 mod planned;
 mod status;
+mod target;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
