@@ -44,6 +44,9 @@ fn read(path: &Path) -> Result<SecretValue> {
     let at = |error: Error| error.with("file", path.display());
     let metadata = std::fs::metadata(path)
         .map_err(|error| at(failed(format!("cannot read the token file: {error}"))))?;
+    if !metadata.is_file() {
+        return Err(at(failed("the token file is not a regular file")));
+    }
     if metadata.len() > TokenSource::MAX_BYTES {
         return Err(at(failed("the token file is larger than 64 KiB")));
     }
@@ -85,6 +88,8 @@ mod tests {
         assert_eq!(source.token().await.unwrap().expose_secret(), b"one");
         std::fs::write(&path, " two ").unwrap();
         assert_eq!(source.token().await.unwrap().expose_secret(), b"two");
+        let not_a_file = TokenSource::File(folder.path().into()).token().await.unwrap_err();
+        assert!(not_a_file.to_string().contains("not a regular file"), "{not_a_file}");
         for bad in ["", "\n", "two words", "a\x1bb"] {
             std::fs::write(&path, bad).unwrap();
             let error = source.token().await.unwrap_err();

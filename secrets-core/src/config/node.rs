@@ -23,7 +23,6 @@ impl fmt::Display for Place {
 }
 
 /// A part of the configuration and where it stands.
-#[derive(Debug)]
 pub(super) struct Node {
     pub(super) content: Content,
     pub(super) place: Place,
@@ -31,7 +30,6 @@ pub(super) struct Node {
     pub(super) expanded: bool,
 }
 
-#[derive(Debug)]
 pub(super) enum Content {
     Null,
     Bool(bool),
@@ -73,6 +71,13 @@ impl Node {
             _ => return Vec::new(),
         };
         children.into_iter().flat_map(|child| child.expand(environment)).collect()
+    }
+}
+
+impl fmt::Debug for Node {
+    /// Shows what it is and where: a text may hold a token that a variable was filled in with.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.describe(), self.place)
     }
 }
 

@@ -245,13 +245,14 @@ impl Delivery {
     }
 
     /// Tells whether there is a newer value than the one that was taken. If so, has the other secrets asked at once, so that those which were
-    /// written together become visible together.
+    /// written together become visible together. One whose source fails is left to its own pace.
     async fn settle(&self) -> bool {
         let is_new =
             |(name, input): &(&String, &Input)| self.taken.get(*name) != Some(&input.handle.revision());
         let (new, old): (Vec<_>, Vec<_>) = self.inputs.iter().partition(is_new);
         if !new.is_empty() && !self.taken.is_empty() && old.len() <= SETTLE_AT_MOST {
-            join_all(old.iter().map(|(_, input)| input.handle.refresh(SETTLE_WITHIN))).await;
+            let answering = old.iter().filter(|(_, input)| input.handle.kept().error.is_none());
+            join_all(answering.map(|(_, input)| input.handle.refresh(SETTLE_WITHIN))).await;
         }
         !new.is_empty()
     }
@@ -351,4 +352,63 @@ fn versions(secrets: &Secrets) -> String {
         shown.push(format!("and {} more", secrets.len() - SHOWN));
     }
     shown.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+    use crate::config::ProviderConfig;
+    use crate::environment::Environment;
+    use crate::keeper::Keeper;
+    use crate::memory::Memory;
+    use crate::registry::Kind;
+    use crate::render::FilePlan;
+
+    const REFRESH: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
+        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+        let sources = ["changing", "answering", "failing"].map(|name| (name, Memory::new().without_hints()));
+        let provider = |(name, memory): &(&str, Memory)| {
+            memory.set("a", [("k", "1")]);
+            let blueprint = memory.configure_from(&Environment::default()).unwrap();
+            ((*name).to_owned(), ProviderConfig::new(blueprint))
+        };
+        let client = Client::build(&sources.iter().map(provider).collect(), &clock).unwrap();
+        let mut keeping = tokio::task::JoinSet::new();
+        let mut inputs = BTreeMap::new();
+        for (name, _) in &sources {
+            let reference: SecretRef = format!("{name}://a").parse().unwrap();
+            let (keeper, handle) = Keeper::new(&client, &reference, REFRESH, &clock).unwrap();
+            keeping.spawn(keeper.run());
+            let config = SecretConfig { reference, refresh: REFRESH, max_stale: None };
+            inputs.insert((*name).to_owned(), Input { config, handle });
+        }
+        let config = DeliveryConfig {
+            name: "orders".into(),
+            directory: "/run/orders".into(),
+            allow_disk: false,
+            owner: None,
+            secrets: BTreeMap::new(),
+            files: FilePlan::per_field(),
+            on_change: Vec::new(),
+            overlap: Duration::ZERO,
+        };
+        let mut delivery = Delivery::new(config, inputs, Arc::default(), clock);
+        let asked = |index: usize| sources[index].1.reads() + sources[index].1.version_checks();
+
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        sources[2].1.fail_until_cleared(Error::new(ErrorKind::PermissionDenied, "read", "no"));
+        tokio::time::sleep(REFRESH).await;
+        assert!(delivery.take_newest().is_some());
+        assert!(!delivery.settle().await, "nothing has changed");
+
+        sources[0].1.set("a", [("k", "2")]);
+        delivery.inputs["changing"].handle.refresh(REFRESH).await;
+        let before = [asked(1), asked(2)];
+        assert!(delivery.settle().await);
+        assert_eq!([asked(1), asked(2)], [before[0] + 1, before[1]]);
+    }
 }
