@@ -1,5 +1,7 @@
 //! Finds the programs that cargo built and the real parts that `cargo xtask test` brought.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +50,28 @@ pub fn bao_version() -> String {
     let output = Command::new(bao()).arg("version").output().expect("OpenBao's version");
     let text = String::from_utf8_lossy(&output.stdout);
     text.split(',').next().unwrap_or_default().trim().to_owned()
+}
+
+/// Returns the path of the PostgreSQL program `name`: from `PATH`, else from the newest of Debian's server packages,
+/// which put theirs into a folder per version.
+///
+/// # Panics
+///
+/// When neither has it.
+pub fn postgres(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let of_debian = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let newest_first = BTreeMap::from_iter(versions.map(|entry| {
+            let version: Option<u32> = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            (Reverse(version), entry.path().join("bin").join(name))
+        }));
+        newest_first.into_values().find(|path| path.is_file())
+    };
+    on_path.or_else(of_debian).unwrap_or_else(|| {
+        panic!("no PostgreSQL program {name:?} here; `cargo xtask test` brings it (Debian: postgresql)")
+    })
 }
 
 /// The same path as xtask's `real_parts.rs` unpacks it to.

@@ -3,10 +3,13 @@
 //! ```text
 //! OpenBao  <- Faults <-  Keywheel  -> Tmpfs <- Readers
 //! (audit)                          -> Witness (signals)
+//!    |
+//! Postgres
 //! ```
 //!
 //! - [`OpenBao`]: a real server with TLS, persistent storage and an audit log; [`service_account`] mints the tokens
 //!   that its jwt auth accepts.
+//! - [`Postgres`]: a real database, whose accounts the server's database engine makes and ends.
 //! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
 //! - [`Stage`]: server, token file and volume together, and a configuration for them.
 //! - [`Tmpfs`]: a memory-backed volume of a chosen size.
@@ -19,7 +22,7 @@
 //! Everything that is started is ended by its own PID when its handle is dropped. A failure panics with what was
 //! awaited and the last lines that the process wrote.
 //!
-//! `cargo xtask test` brings the server; afterwards `cargo test` finds it in `target/real-parts` too.
+//! `cargo xtask test` brings the servers; afterwards `cargo test` finds them too.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,10 +38,12 @@ pub mod http;
 pub mod keywheel;
 pub mod openbao;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod readers;
 pub mod service_account;
 pub mod snapshot;
+mod sql;
 pub mod stage;
 pub mod tmpfs;
 pub mod wait;
@@ -47,6 +52,7 @@ pub mod witness;
 pub use faults::{Fault, Faults};
 pub use keywheel::{Finished, Keywheel, Launch};
 pub use openbao::{OpenBao, Options};
+pub use postgres::Postgres;
 pub use process::{Process, Signal};
 pub use readers::{Readers, Tally};
 pub use snapshot::Snapshot;

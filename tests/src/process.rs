@@ -73,6 +73,14 @@ impl Process {
         self.child().wait().expect("the child's end");
     }
 
+    /// Asks the process to end with `signal`, and waits until it is gone; kills one that still runs after `bound`.
+    pub fn end_by(&self, signal: Signal, bound: Duration) {
+        self.signal(signal);
+        if wait::within(bound, || self.ended()).is_none() {
+            self.kill();
+        }
+    }
+
     /// Returns what the process has written to its standard output so far.
     pub fn stdout(&self) -> String {
         read(&self.stdout)

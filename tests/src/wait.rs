@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 /// # Panics
 ///
 /// When `bound` has passed; the message names `what`.
-pub fn until<T>(bound: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(bound: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within(bound, probe).unwrap_or_else(|| panic!("waited {bound:?} in vain for: {what}"))
+}
+
+/// Calls `probe` until it returns a value, or until `bound` has passed.
+pub fn within<T>(bound: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
-        if let Some(value) = probe() {
+        let value = probe();
+        if value.is_some() || begun.elapsed() >= bound {
             return value;
         }
-        assert!(begun.elapsed() < bound, "waited {bound:?} in vain for: {what}");
         pause();
     }
 }

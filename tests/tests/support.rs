@@ -14,7 +14,7 @@ use std::time::Duration;
 use keywheel_tests::http::{Method, Request};
 use keywheel_tests::service_account::{Issuer, ServiceAccount};
 use keywheel_tests::{
-    Fault, Faults, Launch, OpenBao, Readers, Signal, Tmpfs, Witness, generation, http, wait,
+    Fault, Faults, Launch, OpenBao, Postgres, Readers, Signal, Tmpfs, Witness, generation, http, wait,
 };
 use serde_json::json;
 
@@ -128,6 +128,49 @@ fn the_audit_log_counts_what_others_ask() {
 
     bao.revoke(&reader);
     assert_eq!(read("secret/data/a"), 403);
+}
+
+#[test]
+fn postgres_lets_those_in_who_know_the_password() {
+    let postgres = Postgres::start();
+    let login = |password: &str| postgres.login(postgres.admin_user(), password, BOUND);
+    login(postgres.admin_password()).unwrap();
+    let refused = login("wrong").unwrap_err();
+    assert!(refused.contains("password authentication failed"), "{refused}");
+
+    postgres.execute("CREATE ROLE v_a; CREATE ROLE v_b; CREATE ROLE w");
+    assert_eq!(postgres.roles_like("v_"), ["v_a", "v_b"]);
+    assert_eq!(postgres.query("SELECT 1, NULL UNION SELECT 2, 'b' ORDER BY 1"), [["1", ""], ["2", "b"]]);
+}
+
+#[test]
+fn postgres_ends_with_its_children_and_leaves_nothing() {
+    let postgres = Postgres::start();
+    let data = postgres.query("SHOW data_directory")[0][0].clone();
+    let postmaster = format!("PPid:\t{}", postgres.process().pid());
+    let children: Vec<_> = processes().filter(|(_, status)| status.contains(&postmaster)).collect();
+    assert!(!children.is_empty());
+    // Line 7 of postmaster.pid: the key and the id of its System V shared memory.
+    let lock = fs::read_to_string(Path::new(&data).join("postmaster.pid")).unwrap();
+    let shared = lock.lines().nth(6).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let is_there = || {
+        let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+        segments.lines().any(|line| line.split_whitespace().nth(1) == Some(shared.as_str()))
+    };
+    assert!(is_there());
+
+    drop(postgres);
+    assert!(!is_there());
+    assert!(!Path::new(&data).parent().unwrap().exists());
+    let left: Vec<_> = processes().filter(|(pid, _)| children.iter().any(|child| child.0 == *pid)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The processes of this machine, each with its `/proc/PID/status`.
+fn processes() -> impl Iterator<Item = (u32, String)> {
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/status")).ok()?)))
 }
 
 #[test]
@@ -284,3 +327,5 @@ fn an_agent_becomes_ready_and_is_told_to_end() {
     assert_eq!(keywheel.terminate(Duration::from_secs(10)), Some(0));
     assert!(!keywheel.logs().contains("hello"));
 }
+
+const BOUND: Duration = Duration::from_secs(10);

