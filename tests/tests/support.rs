@@ -16,7 +16,7 @@ use keywheel_tests::service_account::{Issuer, ServiceAccount};
 use keywheel_tests::{
     Fault, Faults, Launch, OpenBao, Postgres, Readers, Signal, Tmpfs, Witness, generation, http, wait,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn openbao_serves_over_tls_to_clients_that_trust_its_authority() {
@@ -171,6 +171,58 @@ fn processes() -> impl Iterator<Item = (u32, String)> {
     let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/status")).ok()?)))
+}
+
+#[test]
+fn a_dynamic_credential_logs_in_until_its_lease_ends() {
+    let (postgres, bao) = (Postgres::start(), OpenBao::start());
+    bao.enable_database(&postgres);
+    bao.dynamic_role("orders", Duration::from_secs(60), Duration::from_secs(90));
+    let mint = || bao.read("database/creds/orders").unwrap();
+    let login = |account: &Value| {
+        let text = |at: &str| account["data"][at].as_str().unwrap().to_owned();
+        postgres.login(&text("username"), &text("password"), BOUND)
+    };
+    let id = |account: &Value| account["lease_id"].as_str().unwrap().to_owned();
+    assert_eq!(bao.leases("database/creds/orders"), [""; 0]);
+
+    let account = mint();
+    assert_eq!(account["lease_duration"], 60);
+    assert_eq!(account["renewable"], true);
+    login(&account).unwrap();
+    assert_eq!(postgres.roles_like("v-token-orders-"), [account["data"]["username"].as_str().unwrap()]);
+    assert_eq!(bao.leases("database/creds/orders"), [id(&account)]);
+    assert_eq!(bao.lease(&id(&account)).unwrap()["renewable"], true);
+
+    bao.revoke_lease(&id(&account));
+    login(&account).unwrap_err();
+    assert_eq!(bao.leases("database/creds/orders"), [""; 0]);
+    assert_eq!(bao.lease(&id(&account)), None);
+    assert_eq!(postgres.roles_like("v-"), [""; 0]);
+
+    let account = mint();
+    bao.shorten_lease(&id(&account), Duration::from_secs(1));
+    login(&account).unwrap();
+    wait::until(BOUND, "the shortened lease's end", || login(&account).err());
+}
+
+#[test]
+fn a_static_role_changes_its_password() {
+    let (postgres, bao) = (Postgres::start(), OpenBao::start());
+    bao.enable_database(&postgres);
+    bao.static_role(&postgres, "orders", "orders", Duration::from_secs(3600));
+    let password = || {
+        let account = bao.read("database/static-creds/orders").unwrap();
+        account["data"]["password"].as_str().unwrap().to_owned()
+    };
+
+    let first = password();
+    postgres.login("orders", &first, BOUND).unwrap();
+    bao.rotate_static_role("orders");
+    let second = password();
+    assert_ne!(first, second);
+    postgres.login("orders", &first, BOUND).unwrap_err();
+    postgres.login("orders", &second, BOUND).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod database;
 mod login;
 
 use std::path::{Path, PathBuf};
