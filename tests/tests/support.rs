@@ -9,13 +9,16 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keywheel_tests::http::{Method, Request};
 use keywheel_tests::service_account::{Issuer, ServiceAccount};
 use keywheel_tests::{
     Fault, Faults, Launch, OpenBao, Postgres, Readers, Signal, Tmpfs, Witness, generation, http, wait,
 };
+use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 #[test]
@@ -223,6 +226,30 @@ fn a_static_role_changes_its_password() {
     assert_ne!(first, second);
     postgres.login("orders", &first, BOUND).unwrap_err();
     postgres.login("orders", &second, BOUND).unwrap();
+}
+
+#[test]
+fn pki_issues_a_certificate_for_as_long_as_is_asked() {
+    let bao = OpenBao::start();
+    bao.enable_pki();
+    bao.pki_role("orders", Duration::from_secs(3600));
+
+    let issued = bao.issue("orders", "orders.shop", Duration::from_secs(10));
+    let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let expiration = issued["expiration"].as_u64().unwrap();
+    assert!((now + 5..=now + 10).contains(&expiration), "{now} {expiration}");
+    assert_eq!(issued["ca_chain"], json!([issued["issuing_ca"]]));
+
+    // The certificate holds the public half of the key.
+    let key = KeyPair::from_pem(issued["private_key"].as_str().unwrap()).unwrap();
+    let body: String =
+        issued["certificate"].as_str().unwrap().lines().filter(|line| !line.starts_with('-')).collect();
+    let der = STANDARD.decode(body).unwrap();
+    assert!(der.windows(key.public_key_raw().len()).any(|window| window == key.public_key_raw()));
+
+    let again = bao.issue("orders", "orders.shop", Duration::from_secs(7200));
+    assert_ne!(issued["serial_number"], again["serial_number"]);
+    assert!(again["expiration"].as_u64().unwrap() <= now + 3700);
 }
 
 #[test]

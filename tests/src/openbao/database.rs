@@ -101,6 +101,6 @@ impl OpenBao {
     }
 }
 
-fn seconds(span: Duration) -> String {
+pub(super) fn seconds(span: Duration) -> String {
     format!("{}s", span.as_secs())
 }

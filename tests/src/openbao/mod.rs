@@ -7,6 +7,7 @@ mod admin;
 mod audit;
 mod database;
 mod login;
+mod pki;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
