@@ -5,20 +5,19 @@
 //! requests.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::loopback::{self, Request, Server};
 use crate::wait;
 
 /// A reverse proxy over plain HTTP/1.1 on loopback; one request per connection.
 #[derive(Debug)]
 pub struct Faults {
-    listen: SocketAddr,
+    listener: Server,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
 /// What is answered instead of the server's answer.
@@ -81,7 +80,7 @@ impl Faults {
 
     /// Returns the origin to connect to.
     pub fn address(&self) -> String {
-        format!("http://{}", self.listen)
+        self.listener.address()
     }
 
     /// Shows `fault` to all requests until [`Faults::heal`].
@@ -118,12 +117,10 @@ impl Faults {
     }
 
     fn listen(host: IpAddr, server: Option<String>) -> Self {
-        let listener = TcpListener::bind((host, 0)).expect("a loopback listener");
-        let listen = listener.local_addr().expect("a bound listener");
         let shared = Arc::new(Shared { server, ..Shared::default() });
-        let for_acceptor = Arc::clone(&shared);
-        let acceptor = thread::spawn(move || accept(&listener, &for_acceptor));
-        Self { listen, shared, acceptor: Some(acceptor) }
+        let for_listener = Arc::clone(&shared);
+        let listener = Server::start(host, move |client| serve(client, &for_listener));
+        Self { listener, shared }
     }
 
     fn set(&self, rule: Rule) {
@@ -133,12 +130,18 @@ impl Faults {
 
 impl Drop for Faults {
     fn drop(&mut self) {
-        self.shared.state().closed = true;
+        // Requests that hang lose their connection.
         self.heal();
-        // Wakes the acceptor, which then sees that it is over.
-        drop(TcpStream::connect(self.listen));
-        if let Some(acceptor) = self.acceptor.take() {
-            acceptor.join().expect("the acceptor's end");
+    }
+}
+
+impl Arrived {
+    fn now(request: &Request) -> Self {
+        Self {
+            method: request.method.clone(),
+            path: request.path.clone(),
+            headers: request.headers.clone(),
+            at: wait::monotonic(),
         }
     }
 }
@@ -155,7 +158,6 @@ struct State {
     rule: Option<Rule>,
     arrived: Vec<Arrived>,
     healed: u64,
-    closed: bool,
 }
 
 #[derive(Debug)]
@@ -189,23 +191,9 @@ impl Shared {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
-        if shared.state().closed {
-            return;
-        }
-        if let Ok(client) = client {
-            let shared = Arc::clone(shared);
-            // A client that goes away in the middle is the client's own business.
-            thread::spawn(move || drop(serve(client, &shared)));
-        }
-    }
-}
-
 fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
-    let (request, arrived) = read_request(&client)?;
-    let path = arrived.path.clone();
-    match shared.note(arrived) {
+    let request = Request::read(&client)?;
+    match shared.note(Arrived::now(&request)) {
         Some(Fault::Hang) => {
             shared.hang();
             Ok(())
@@ -214,47 +202,17 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             let answer = forward(shared, &request)?;
             client.write_all(&answer[..middle_of_body(&answer)])
         }
-        Some(fault) => client.write_all(answer(&fault, &path).as_bytes()),
+        Some(fault) => client.write_all(answer(&fault, &request.path).as_bytes()),
         None => client.write_all(&forward(shared, &request)?),
     }
 }
 
-/// Reads one request; returns it as it is passed on, without keep-alive, and as it is remembered.
-fn read_request(client: &TcpStream) -> io::Result<(Vec<u8>, Arrived)> {
-    let mut reader = BufReader::new(client);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (Some(method), Some(path)) = (words.next(), words.next()) else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    let mut head = line.clone();
-    let mut headers = BTreeMap::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.split_once(':') else {
-            break;
-        };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-        if !name.eq_ignore_ascii_case("connection") {
-            head.push_str(&line);
-        }
-    }
-    head.push_str("Connection: close\r\n\r\n");
-    let length = headers.get("content-length").map_or(Ok(0), |length| length.parse());
-    let mut body = vec![0; length.map_err(|_not_a_number| io::ErrorKind::InvalidData)?];
-    reader.read_exact(&mut body)?;
-    let request = [head.into_bytes(), body].concat();
-    Ok((request, Arrived { method, path, headers, at: wait::monotonic() }))
-}
-
-fn forward(shared: &Shared, request: &[u8]) -> io::Result<Vec<u8>> {
+fn forward(shared: &Shared, request: &Request) -> io::Result<Vec<u8>> {
     let Some(server) = &shared.server else {
-        return Ok(http_answer("200 OK", "", "{}").into_bytes());
+        return Ok(loopback::answer("200 OK", "", "{}").into_bytes());
     };
     let mut server = TcpStream::connect(server)?;
-    server.write_all(request)?;
+    server.write_all(&request.to_pass_on())?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer)?;
     Ok(answer)
@@ -269,25 +227,20 @@ fn answer(fault: &Fault, path: &str) -> String {
     match fault {
         Fault::TooManyRequests { retry_after } => {
             let header = format!("Retry-After: {retry_after}\r\n");
-            http_answer(
+            loopback::answer(
                 "429 Too Many Requests",
                 &header,
                 r#"{"errors":["request path: rate limit quota exceeded"]}"#,
             )
         }
-        Fault::Sealed => http_answer("503 Service Unavailable", "", r#"{"errors":["Vault is sealed"]}"#),
+        Fault::Sealed => loopback::answer("503 Service Unavailable", "", r#"{"errors":["Vault is sealed"]}"#),
         Fault::Redirect { origin } => {
-            http_answer("307 Temporary Redirect", &format!("Location: {origin}{path}\r\n"), "")
+            loopback::answer("307 Temporary Redirect", &format!("Location: {origin}{path}\r\n"), "")
         }
-        Fault::Answer { status, body } => http_answer(&format!("{status} Shown by a test"), "", body),
-        Fault::Oversized { bytes } => http_answer("200 OK", "", &format!("\"{}\"", "x".repeat(bytes - 2))),
+        Fault::Answer { status, body } => loopback::answer(&format!("{status} Shown by a test"), "", body),
+        Fault::Oversized { bytes } => {
+            loopback::answer("200 OK", "", &format!("\"{}\"", "x".repeat(bytes - 2)))
+        }
         Fault::Cut | Fault::Hang => unreachable!("these are no answers of their own"),
     }
-}
-
-fn http_answer(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n{body}"
-    )
 }

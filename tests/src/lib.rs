@@ -36,6 +36,7 @@ pub mod faults;
 pub mod generation;
 pub mod http;
 pub mod keywheel;
+mod loopback;
 pub mod openbao;
 pub mod ports;
 pub mod postgres;
