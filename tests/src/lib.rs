@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`OpenBao`]: a real server with TLS, persistent storage and an audit log; [`service_account`] mints the tokens
-//!   that its jwt auth accepts.
+//!   that its jwt auth accepts, and [`TokenReview`] reviews them for its kubernetes auth.
 //! - [`Postgres`]: a real database, whose accounts the server's database engine makes and ends.
 //! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
 //! - [`Stage`]: server, token file and volume together, and a configuration for them.
@@ -47,6 +47,7 @@ pub mod snapshot;
 mod sql;
 pub mod stage;
 pub mod tmpfs;
+pub mod token_review;
 pub mod wait;
 pub mod witness;
 
@@ -59,4 +60,5 @@ pub use readers::{Readers, Tally};
 pub use snapshot::Snapshot;
 pub use stage::Stage;
 pub use tmpfs::Tmpfs;
+pub use token_review::TokenReview;
 pub use witness::Witness;

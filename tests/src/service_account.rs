@@ -79,4 +79,5 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// The issuer of the tokens, which is also the audience of the cluster's own API.
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

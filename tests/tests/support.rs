@@ -16,7 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use keywheel_tests::http::{Method, Request};
 use keywheel_tests::service_account::{Issuer, ServiceAccount};
 use keywheel_tests::{
-    Fault, Faults, Launch, OpenBao, Postgres, Readers, Signal, Tmpfs, Witness, generation, http, wait,
+    Fault, Faults, Launch, OpenBao, Postgres, Readers, Signal, Tmpfs, TokenReview, Witness, generation, http,
+    wait,
 };
 use rcgen::KeyPair;
 use serde_json::{Value, json};
@@ -97,6 +98,73 @@ fn a_service_account_token_logs_in_until_it_expires() {
     for jwt in &refused {
         assert_eq!(login(jwt).status, 400);
     }
+}
+
+#[test]
+fn kubernetes_auth_asks_the_cluster_about_each_token() {
+    let bao = OpenBao::start();
+    let issuer = Issuer::generate();
+    let review = TokenReview::start(&issuer);
+    let orders = ServiceAccount::new("shop", "orders");
+    bao.enable_kubernetes("kubernetes", &review);
+    bao.kubernetes_role("kubernetes", "orders", &orders, &json!({"token_ttl": "60s"}));
+
+    let login = |jwt: &str| bao.jwt_login("kubernetes", "orders", jwt);
+    let answer = login(&issuer.token(&orders, 0..600));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["auth"]["lease_duration"], 60);
+    assert_eq!(answer.json()["auth"]["metadata"]["service_account_name"], "orders");
+    assert_eq!(review.reviews(), 1);
+
+    let refused = [
+        issuer.token(&orders, -600..-10),
+        issuer.token(&ServiceAccount::new("shop", "other"), 0..600),
+        issuer.token(&ServiceAccount { audience: "elsewhere".into(), ..orders.clone() }, 0..600),
+        Issuer::generate().token(&orders, 0..600),
+    ];
+    for jwt in &refused {
+        assert_eq!(login(jwt).status, 403);
+    }
+    // OpenBao itself sees another name and another audience; the end and the signature are the cluster's to check.
+    assert_eq!(review.reviews(), 3);
+}
+
+#[test]
+fn a_token_review_checks_signature_end_audience_and_reviewer() {
+    let issuer = Issuer::generate();
+    let server = TokenReview::start(&issuer);
+    let orders = ServiceAccount::new("shop", "orders");
+    let url = format!("{}/apis/authentication.k8s.io/v1/tokenreviews", server.address());
+    let bearer = format!("Bearer {}", server.reviewer_token());
+    let review = |token: &str, audiences: &[&str]| {
+        let body = json!({"spec": {"token": token, "audiences": audiences}});
+        let request = Request::new(Method::POST, &url).with_header("Authorization", &bearer).with_json(&body);
+        let answer = request.send().unwrap();
+        assert_eq!(answer.status, 201);
+        answer.json()["status"].clone()
+    };
+
+    let token = issuer.token(&orders, 0..600);
+    let status = review(&token, &["other", "vault"]);
+    assert_eq!(status["user"]["username"], "system:serviceaccount:shop:orders");
+    assert_eq!(status["audiences"], json!(["vault"]));
+
+    let refused = [
+        review(&issuer.token(&orders, -600..-10), &["vault"]),
+        review(&issuer.token(&orders, 60..600), &["vault"]),
+        review(&Issuer::generate().token(&orders, 0..600), &["vault"]),
+        review(&token, &["other"]),
+        review(&token, &[]),
+        review("", &["vault"]),
+    ];
+    for status in refused {
+        assert_eq!((&status["authenticated"], status["user"].is_null()), (&json!(false), true), "{status}");
+    }
+    assert_eq!(server.reviews(), 7);
+
+    let nobody = Request::new(Method::POST, &url).with_json(&json!({"spec": {"token": token}}));
+    assert_eq!(nobody.send().unwrap().status, 401);
+    assert_eq!(server.reviews(), 7);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::OpenBao;
+use crate::TokenReview;
 use crate::http::{Answer, Method};
 use crate::service_account::{Issuer, ServiceAccount};
 
@@ -30,9 +31,33 @@ impl OpenBao {
         self.write(&format!("auth/{mount}/role/{role}"), &body);
     }
 
-    /// Logs in at `auth/MOUNT` with a service-account token, and returns whatever is answered.
+    /// Logs in at `auth/MOUNT`, jwt or kubernetes, with a service-account token, and returns whatever is answered.
     pub fn jwt_login(&self, mount: &str, role: &str, jwt: &str) -> Answer {
         self.send(Method::POST, &format!("auth/{mount}/login"), Some(&json!({"role": role, "jwt": jwt})))
+    }
+
+    /// Enables kubernetes auth at `auth/MOUNT`; `review` reviews the tokens.
+    pub fn enable_kubernetes(&self, mount: &str, review: &TokenReview) {
+        self.write(&format!("sys/auth/{mount}"), &json!({"type": "kubernetes"}));
+        let cluster = json!({
+            "kubernetes_host": review.address(),
+            "token_reviewer_jwt": review.reviewer_token(),
+            // Must be given, and is not used: there is no TLS in between.
+            "kubernetes_ca_cert": self.authority().pem(),
+            "disable_local_ca_jwt": true,
+        });
+        self.write(&format!("auth/{mount}/config"), &cluster);
+    }
+
+    /// Lets `account` log in at `auth/MOUNT` as `role`; `token` is as in [`OpenBao::jwt_role`].
+    pub fn kubernetes_role(&self, mount: &str, role: &str, account: &ServiceAccount, token: &Value) {
+        let mut body = json!({
+            "bound_service_account_names": [account.name],
+            "bound_service_account_namespaces": [account.namespace],
+            "audience": account.audience,
+        });
+        extend(&mut body, token);
+        self.write(&format!("auth/{mount}/role/{role}"), &body);
     }
 
     /// Enables approle auth at `auth/MOUNT`.
