@@ -272,8 +272,8 @@ fn a_dynamic_credential_logs_in_until_its_lease_ends() {
     assert_eq!(postgres.roles_like("v-"), [""; 0]);
 
     let account = mint();
-    bao.shorten_lease(&id(&account), Duration::from_secs(1));
     login(&account).unwrap();
+    bao.shorten_lease(&id(&account), Duration::from_secs(1));
     wait::until(BOUND, "the shortened lease's end", || login(&account).err());
 }
 
