@@ -12,7 +12,8 @@ use std::time::Duration;
 use keywheel_core::client::Client;
 use keywheel_core::config::add_from_environment;
 use keywheel_core::environment::Environment;
-use keywheel_core::{Clock, SecretRef};
+use keywheel_core::provider::Ending;
+use keywheel_core::{Clock, SecretRef, State};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,12 +27,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         &keywheel_providers::registry(),
         &Environment::of_process(),
     )?;
-    let client = Client::build(&providers, &Clock::system())?;
+    let client = Client::build(&providers, &Clock::system(), &State::in_memory())?;
 
     let value = client.get(&reference).await?;
     // `expose_secret` is the only door to the bytes; this program stays away from it.
     println!("{reference} has {} bytes", value.len());
 
-    client.close(Duration::from_secs(2)).await;
+    client.close(Ending::Revoke, Duration::from_secs(2)).await;
     Ok(())
 }

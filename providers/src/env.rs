@@ -130,7 +130,7 @@ mod tests {
     #[async_trait]
     impl Fixture for Variables {
         fn holds(&self) -> Holds {
-            Holds { names: false, structures: false, binary: true, oversized: true }
+            Holds { names: false, structures: false, binary: true, ..Holds::default() }
         }
 
         fn reference(&self, name: &str) -> SecretRef {
@@ -158,6 +158,7 @@ mod tests {
             clock: clock.clone(),
             budget: Arc::new(Budget::new(BudgetLimits::default(), clock)),
             timeout: Duration::from_secs(1),
+            slot: keywheel_core::State::in_memory().slot("session", "test"),
         };
         kind.build(context).unwrap()
     }

@@ -57,7 +57,7 @@ impl Files {
 impl Fixture for Files {
     fn holds(&self) -> Holds {
         let structures = matches!(self.layout, Layout::Json | Layout::Yaml);
-        Holds { names: self.layout != Layout::Plain, structures, binary: !structures, oversized: true }
+        Holds { names: self.layout != Layout::Plain, structures, binary: !structures, ..Holds::default() }
     }
 
     fn reference(&self, name: &str) -> SecretRef {

@@ -28,7 +28,7 @@ struct Kv<'a> {
 impl Fixture for Kv<'_> {
     fn holds(&self) -> Holds {
         // An entry of the server's storage has at most 1 MiB, all around the value included.
-        Holds { oversized: false, ..Holds::default() }
+        Holds { oversized: false, parameters: true, ..Holds::default() }
     }
 
     fn reference(&self, name: &str) -> SecretRef {

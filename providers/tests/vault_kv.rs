@@ -155,7 +155,7 @@ async fn a_version_that_will_be_deleted_says_when() {
     bao.kv_put("secret", "a", &json!({"x": "one"}));
     let vault = root(&bao);
     let secret = vault.read(&reference("vault://secret/a")).await.unwrap();
-    let left = secret.expires_at.unwrap().duration_since(jiff::Timestamp::now());
+    let left = secret.upkeep.deadline(None).unwrap().duration_since(jiff::Timestamp::now());
     assert!((3500..=3600).contains(&left.as_secs()), "{left}");
     assert!(vault.read_if_changed(&reference("vault://secret/a"), secret.version()).await.unwrap().is_none());
 }
@@ -259,12 +259,17 @@ async fn a_mount_deep_in_the_tree_and_odd_names_are_found() {
 }
 
 #[tokio::test]
-async fn other_engines_are_named() {
+async fn a_reference_never_writes_to_a_store() {
     let bao = OpenBao::start();
-    bao.write("sys/mounts/transit", &json!({"type": "transit"}));
-    let (kind, message) = error(&root(&bao), "vault://transit/keys/a").await;
-    assert_eq!(kind, ErrorKind::Unsupported);
-    assert!(message.contains("transit"), "{message}");
+    bao.kv_put("secret", "a", &json!({"x": "1"}));
+    bao.kv1_put("kv1", "a", &json!({"x": "1"}));
+    let vault = root(&bao);
+    for path in ["vault://secret/a?x=2", "vault://kv1/a?x=2", "vault://cubbyhole/a?x=2"] {
+        let (kind, message) = error(&vault, path).await;
+        assert_eq!(kind, ErrorKind::Config);
+        assert!(message.contains("would replace the secret"), "{message}");
+    }
+    assert_eq!(expose(&vault.read(&reference("vault://kv1/a")).await.unwrap(), "x"), "1");
 }
 
 #[tokio::test]
@@ -295,7 +300,9 @@ async fn references_are_checked_without_a_server() {
         "vault://secret/a?version=0",
         "vault://secret/a?version=x",
         "vault://secret/a?kv=1&version=1",
-        "vault://secret/a?ttl=1h",
+        "vault://secret/a?kv=2&ttl=1h",
+        "vault://secret/a?wrapped=token",
+        "vault://secret/a?wrapped=/token&ttl=1h",
     ] {
         let error = vault.validate(&reference(bad)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{bad}: {error}");

@@ -102,7 +102,7 @@ async fn a_thousand_secrets_log_in_once_and_give_the_token_back() {
     assert_eq!(stage.bao.requests_since(mark).len(), 1002, "a login, a mount and the values");
 
     let mark = stage.bao.mark();
-    vault.close().await.unwrap();
+    vault.close(keywheel_core::provider::Ending::Revoke).await.unwrap();
     let seen = stage.bao.requests_since(mark);
     assert_eq!(seen.iter().map(|seen| seen.path.as_str()).collect::<Vec<_>>(), ["auth/token/revoke-self"]);
     let accessor = seen[0].accessor.clone().unwrap();
@@ -117,7 +117,7 @@ async fn a_thousand_secrets_log_in_once_and_give_the_token_back() {
             .status
             >= 400
     );
-    vault.close().await.unwrap();
+    vault.close(keywheel_core::provider::Ending::Revoke).await.unwrap();
     assert_eq!(expose(&vault.read(&a()).await.unwrap(), "x"), "one", "a read after it logs in again");
 }
 
@@ -290,7 +290,7 @@ async fn a_given_token_is_renewed_and_never_revoked() {
     })
     .await;
     maintained.abort();
-    vault.close().await.unwrap();
+    vault.close(keywheel_core::provider::Ending::Revoke).await.unwrap();
     assert_eq!(stage.bao.count_since(mark, "auth/token/revoke"), 0);
     assert_eq!(stage.bao.count_since(mark, "auth/token/lookup-self"), 1);
 }

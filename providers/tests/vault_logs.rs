@@ -76,7 +76,7 @@ async fn logs_hold_no_secret() {
             }
         }
         maintained.abort();
-        vault.close().await.unwrap_or_default();
+        vault.close(keywheel_core::provider::Ending::Revoke).await.unwrap_or_default();
     }
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

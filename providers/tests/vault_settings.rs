@@ -62,7 +62,8 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
         ),
         ("  address: http://v\n  ca_file: /c\n", "nothing would be encrypted"),
         ("  address: https://v\n  server_name: 10.0.0.1\n", "must be a host name"),
-        ("  address: https://v\n  auth: {method: ldap}\n", "must be kubernetes, jwt, approle or token"),
+        ("  address: https://v\n  auth: {method: ldap}\n", "must be kubernetes, jwt, approle, cert or token"),
+        ("  address: https://v\n  auth: {method: cert}\n", "needs `client_cert_file` and `client_key_file`"),
         ("  address: https://v\n  auth: {method: kubernetes}\n", "providers.vault.auth: needs `role`"),
         ("  address: https://v\n  auth: {method: kubernetes, role: a, token: t}\n", "unknown key `token`"),
         (

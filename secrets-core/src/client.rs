@@ -12,34 +12,49 @@ use crate::clock::Clock;
 use crate::config::ProviderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Budget, Retry, RetryPolicy};
-use crate::provider::Provider;
+use crate::provider::{Ending, Provider};
 use crate::reference::SecretRef;
 use crate::registry::Context;
+use crate::schedule::Ticks;
 use crate::secret::{Secret, SecretValue};
+use crate::state::State;
 
 /// Reads secrets from configured providers. Cheap to clone: all clones share the providers and their sessions.
 #[derive(Clone)]
 pub struct Client {
-    providers: Arc<BTreeMap<String, Arc<dyn Provider>>>,
+    providers: Arc<BTreeMap<String, Built>>,
+    ticks: Ticks,
+}
+
+struct Built {
+    provider: Arc<dyn Provider>,
+    revoke_on_shutdown: Option<bool>,
 }
 
 impl Client {
-    /// Builds every provider; asks no server.
+    /// Builds every provider; asks no server. What they log in for is kept in `state`.
     ///
     /// # Errors
     /// The first provider that cannot be built: a CA file that is missing, say.
-    pub fn build(providers: &BTreeMap<String, ProviderConfig>, clock: &Clock) -> Result<Self> {
+    pub fn build(providers: &BTreeMap<String, ProviderConfig>, clock: &Clock, state: &State) -> Result<Self> {
         let build = |(name, config): (&String, &ProviderConfig)| {
             let context = Context {
                 name: name.clone(),
                 clock: clock.clone(),
                 budget: Arc::new(Budget::new(config.budget, clock.clone())),
                 timeout: config.timeout,
+                slot: state.slot("session", name),
             };
             let provider = config.blueprint.build(context).map_err(|error| error.with("provider", name))?;
-            Ok((name.clone(), provider))
+            Ok((name.clone(), Built { provider, revoke_on_shutdown: config.revoke_on_shutdown }))
         };
-        Ok(Self { providers: Arc::new(providers.iter().map(build).collect::<Result<_>>()?) })
+        let providers = providers.iter().map(build).collect::<Result<_>>()?;
+        Ok(Self { providers: Arc::new(providers), ticks: Ticks::new(clock.now(), fastrand::u64(..)) })
+    }
+
+    /// Returns the moments at which secrets of one group are asked for.
+    pub(crate) fn ticks(&self) -> Ticks {
+        self.ticks
     }
 
     /// Returns the provider that a reference names.
@@ -47,7 +62,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Config`]; the message names the known ones.
     pub fn provider(&self, reference: &SecretRef) -> Result<&Arc<dyn Provider>> {
-        self.providers.get(reference.provider()).ok_or_else(|| {
+        self.providers.get(reference.provider()).map(|built| &built.provider).ok_or_else(|| {
             let known: Vec<&str> = self.providers.keys().map(String::as_str).collect();
             let reason =
                 format!("there is no provider {:?}; known: {}", reference.provider(), known.join(", "));
@@ -85,26 +100,41 @@ impl Client {
 
     /// Keeps the providers' sessions alive until it is dropped.
     pub async fn maintain(&self) {
-        join_all(self.providers.values().map(|provider| provider.maintain())).await;
+        join_all(self.providers.values().map(|built| built.provider.maintain())).await;
     }
 
-    /// Ends all sessions: what was logged in for is revoked. Takes at most `limit`; what fails is logged.
-    pub async fn close(&self, limit: Duration) {
-        let close = |(name, provider): (&String, &Arc<dyn Provider>)| {
-            let (name, provider) = (name.clone(), Arc::clone(provider));
-            async move {
-                match tokio::time::timeout(limit, provider.close()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        warn!(provider = name, %error, "the session was not ended; it ends with its own time")
-                    }
-                    Err(_) => {
-                        warn!(provider = name, "the session was not ended in time; it ends with its own time")
-                    }
-                }
+    /// Ends all sessions as `ending` says. Takes at most `limit`; what fails is logged.
+    pub async fn close(&self, ending: Ending, limit: Duration) {
+        join_all(self.providers.iter().map(|(name, built)| built.close(name, ending, limit))).await;
+    }
+
+    /// Ends all sessions, at the end of the program: what was logged in for, and the leases made with it, are given back where the provider's
+    /// `revoke_on_shutdown` says so, or `otherwise` where it says nothing. Takes at most `limit`; what fails is logged.
+    pub(crate) async fn shut_down(&self, otherwise: bool, limit: Duration) {
+        let closing =
+            self.providers.iter().map(|(name, built)| built.close(name, built.ending(otherwise), limit));
+        join_all(closing).await;
+    }
+
+    /// Returns what becomes of the leases of a reference's provider at the end of the program.
+    pub(crate) fn ending(&self, reference: &SecretRef, otherwise: bool) -> Ending {
+        self.providers.get(reference.provider()).map_or(Ending::Keep, |built| built.ending(otherwise))
+    }
+}
+
+impl Built {
+    fn ending(&self, otherwise: bool) -> Ending {
+        if self.revoke_on_shutdown.unwrap_or(otherwise) { Ending::Revoke } else { Ending::Keep }
+    }
+
+    async fn close(&self, name: &str, ending: Ending, limit: Duration) {
+        match tokio::time::timeout(limit, self.provider.close(ending)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(provider = name, %error, "the session was not ended; it ends with its own time")
             }
-        };
-        join_all(self.providers.iter().map(close)).await;
+            Err(_) => warn!(provider = name, "the session was not ended in time; it ends with its own time"),
+        }
     }
 }
 

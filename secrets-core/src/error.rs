@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Notify,
     /// The source has no such operation.
     Unsupported,
+    /// A token for one use was used up by somebody else, or was not made for what it should hold: what it held may be known to others.
+    Intercepted,
 }
 
 impl ErrorKind {
@@ -55,6 +57,7 @@ impl ErrorKind {
             Self::Deliver => "delivery failed",
             Self::Notify => "notification failed",
             Self::Unsupported => "not supported",
+            Self::Intercepted => "possibly intercepted",
         }
     }
 

@@ -1,7 +1,10 @@
-//! Versions for sources that have none: a keyed hash of the values, so that a change is seen and nothing can be guessed from it.
+//! Names for values: a keyed hash as the version of what has none, so that a change is seen and nothing can be guessed from it; and a digest of
+//! what nobody can guess.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
+use sha2::{Digest, Sha256};
 
 use crate::secret::Version;
 use crate::value::Value;
@@ -16,8 +19,14 @@ pub struct Fingerprint(RandomState);
 impl Fingerprint {
     /// Returns the version of `fields`.
     pub fn version(&self, fields: &BTreeMap<String, Value>) -> Version {
+        self.version_without(fields, &[])
+    }
+
+    /// Returns the version of `fields` but those of `names`: they change without the secret being another one.
+    pub fn version_without(&self, fields: &BTreeMap<String, Value>, names: &[&str]) -> Version {
         let mut hasher = self.0.build_hasher();
-        hash_map(fields, &mut hasher);
+        let counted = fields.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        hash_entries(counted, &mut hasher);
         Version::new(format_args!("{:016x}", hasher.finish()))
     }
 }
@@ -28,12 +37,21 @@ impl std::fmt::Debug for Fingerprint {
     }
 }
 
-fn hash_map(fields: &BTreeMap<String, Value>, hasher: &mut impl Hasher) {
-    hasher.write_usize(fields.len());
-    for (name, value) in fields {
+/// Returns a name for `value` that is the same in every process: the first half of its SHA-256 in hexadecimal. Only for what is public, or what
+/// nobody can guess, such as a token.
+pub fn digest(value: &[u8]) -> String {
+    let digest = Sha256::digest(value);
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash_entries<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, hasher: &mut impl Hasher) {
+    let mut count = 0;
+    for (name, value) in entries {
         name.hash(hasher);
         hash_value(value, hasher);
+        count += 1;
     }
+    hasher.write_usize(count);
 }
 
 fn hash_value(value: &Value, hasher: &mut impl Hasher) {
@@ -46,7 +64,7 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher) {
             hasher.write_usize(values.len());
             values.iter().for_each(|value| hash_value(value, hasher));
         }
-        Value::Map(values) => hash_map(values, hasher),
+        Value::Map(values) => hash_entries(values.iter(), hasher),
     }
 }
 

@@ -37,6 +37,7 @@ pub mod registry;
 pub mod render;
 pub mod schedule;
 pub mod secret;
+pub mod state;
 pub mod value;
 
 #[cfg(feature = "conformance")]
@@ -47,5 +48,6 @@ pub use crate::deliver::AtomicDir;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::provider::Provider;
 pub use crate::reference::SecretRef;
-pub use crate::secret::{Secret, SecretValue, Version};
+pub use crate::secret::{Secret, SecretValue, Upkeep, Version};
+pub use crate::state::State;
 pub use crate::value::Value;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::lease::{Lease, Parent, Term};
 use crate::reference::SecretRef;
 use crate::secret::{Secret, Version};
 
@@ -47,18 +48,73 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Names what `reference` is best asked with at one moment: secrets of one group cost one request together. The answer may change.
+    fn group(&self, reference: &SecretRef) -> Option<String> {
+        let _ = reference;
+        None
+    }
+
+    /// Returns what tends to the leases of the secrets read here; none where the source makes no leases.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// Names the source and who the provider is to it, without a secret: what was made elsewhere or for somebody else is not taken over
+    /// after a restart.
+    fn realm(&self) -> String {
+        String::new()
+    }
+
     /// Keeps the provider's own session alive (renews its token, logs in again in time) until it is dropped.
     async fn maintain(&self) {
         std::future::pending().await
     }
 
-    /// Ends the provider's session: revokes what it logged in for. Reads after it are errors or log in again.
+    /// Ends the provider's session; with [`Ending::Revoke`], what it logged in for and the leases that were made with that are revoked.
+    /// Reads after it are errors or log in again.
     ///
     /// # Errors
     /// Says what was left behind.
-    async fn close(&self) -> Result<()> {
+    async fn close(&self, ending: Ending) -> Result<()> {
+        let _ = ending;
         Ok(())
     }
+}
+
+/// What becomes of logins and leases when a session ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// They are given back to the source.
+    Revoke,
+    /// They stay: somebody goes on using them.
+    Keep,
+}
+
+/// Tends to the leases that a source makes.
+///
+/// As in [`Provider`], failures are classified and never retried.
+#[async_trait]
+pub trait Leases: fmt::Debug + Send + Sync {
+    /// Sees the life of the login's token that `lease` was made with, which the lease ends with; none where that is not known any more.
+    fn parent(&self, lease: &Lease) -> Option<watch::Receiver<Parent>>;
+
+    /// Extends `lease` by as much as it was first granted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it has ended, [`ErrorKind::Unsupported`] when it cannot be renewed.
+    async fn renew(&self, lease: &Lease) -> Result<Term>;
+
+    /// Asks how `lease` stands, and changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it has ended, [`ErrorKind::PermissionDenied`] when the source does not tell.
+    async fn look_up(&self, lease: &Lease) -> Result<Term>;
+
+    /// Ends `lease`; one that has ended is ended.
+    ///
+    /// # Errors
+    /// It stays until its time is over.
+    async fn revoke(&self, lease: &Lease) -> Result<()>;
 }
 
 #[async_trait]
@@ -79,12 +135,24 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
         (**self).changes(reference)
     }
 
+    fn group(&self, reference: &SecretRef) -> Option<String> {
+        (**self).group(reference)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        (**self).leases()
+    }
+
+    fn realm(&self) -> String {
+        (**self).realm()
+    }
+
     async fn maintain(&self) {
         (**self).maintain().await;
     }
 
-    async fn close(&self) -> Result<()> {
-        (**self).close().await
+    async fn close(&self, ending: Ending) -> Result<()> {
+        (**self).close(ending).await
     }
 }
 

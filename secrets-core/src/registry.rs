@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::layer::Budget;
 use crate::provider::Provider;
+use crate::state::Slot;
 
 /// A kind of provider, such as `vault`: it reads its settings and hands out a [`Blueprint`].
 pub trait Kind: fmt::Debug + Send + Sync {
@@ -51,6 +52,8 @@ pub struct Context {
     pub budget: Arc<Budget>,
     /// How long a single request may take.
     pub timeout: Duration,
+    /// Where what the provider logged in for outlives it.
+    pub slot: Slot,
 }
 
 /// The kinds that a program was built with.

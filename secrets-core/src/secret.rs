@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretBox};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::lease::Lease;
+use crate::lease::{Lease, Parent};
 use crate::reference::FieldPath;
 use crate::value::Value;
 
@@ -100,10 +102,62 @@ impl fmt::Display for Version {
 pub struct Secret {
     fields: BTreeMap<String, Value>,
     version: Version,
-    /// The lease that the source bound to this read, where it made one.
-    pub lease: Option<Lease>,
-    /// When the source says that the value ends, where it says so without a lease.
-    pub expires_at: Option<Timestamp>,
+    /// How the value stays fresh.
+    pub upkeep: Upkeep,
+}
+
+/// How the value of a secret stays fresh, as its source has it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upkeep {
+    /// It is asked for at an interval; reading changes nothing at the source.
+    Poll {
+        /// When the source says that the value ends, where it says so.
+        ends_at: Option<Timestamp>,
+    },
+    /// As [`Poll`](Self::Poll); and the source is to replace it by itself at a known moment.
+    Turn {
+        /// When, or a little later.
+        at: Timestamp,
+        /// How long it is from one such moment to the next, about.
+        period: Duration,
+    },
+    /// A read makes a new value, which the source lets live as long as a lease says.
+    Lease(Lease),
+    /// A read makes a new value, which ends by itself: a certificate.
+    Expiry {
+        /// When it was made.
+        began_at: Timestamp,
+        /// When it ends.
+        ends_at: Timestamp,
+    },
+    /// A read makes a new value, or uses something up, and nothing says that the value ends: it is read once.
+    Once,
+}
+
+impl Upkeep {
+    /// Returns when the value ends, where that is known.
+    pub fn deadline(&self, parent: Option<Parent>) -> Option<Timestamp> {
+        match self {
+            Self::Poll { ends_at } => *ends_at,
+            Self::Turn { .. } | Self::Once => None,
+            Self::Lease(lease) => lease.deadline(parent),
+            Self::Expiry { ends_at, .. } => Some(*ends_at),
+        }
+    }
+
+    /// Returns the lease, where the value has one.
+    pub fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Lease(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Tells whether reading the secret again would make another value, so that the present one is worth keeping over a restart.
+    pub fn is_minted(&self) -> bool {
+        matches!(self, Self::Lease(_) | Self::Expiry { .. } | Self::Once)
+    }
 }
 
 impl Secret {
@@ -133,7 +187,7 @@ impl Secret {
         if bytes > Self::MAX_BYTES {
             return too_large(format!("the secret has {bytes} bytes and {} are allowed", Self::MAX_BYTES));
         }
-        Ok(Self { fields, version, lease: None, expires_at: None })
+        Ok(Self { fields, version, upkeep: Upkeep::Poll { ends_at: None } })
     }
 
     /// Returns the fields by name.

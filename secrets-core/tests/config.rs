@@ -61,7 +61,7 @@ fn takes_the_shape_of_the_contract() {
     let delivery = &config.deliveries[0];
     assert_eq!(delivery.secrets["api"].max_stale, Some(Duration::from_secs(300)));
     assert_eq!(delivery.secrets["db"].refresh, Duration::from_secs(30));
-    assert_eq!(delivery.overlap, Duration::from_secs(90));
+    assert_eq!(delivery.overlap(), Duration::from_secs(90));
 
     assert_eq!(delivery.on_change.len(), 2);
 }
@@ -89,7 +89,7 @@ deliveries:
     let expected = [
         ("2:1", "unknown key `provders`; did you mean `providers`?"),
         ("3:17", "admin.listen: must be ADDRESS:PORT"),
-        ("5:5", "`directory` must be absolute"),
+        ("6:16", "directory: must be absolute"),
         ("8:38", "\"5 minutes\" is not a duration"),
         ("9:14", "there is no provider `nowhere`; known: memory"),
         ("11:16", "\"/etc/passwd\" cannot be a file below the delivery directory"),

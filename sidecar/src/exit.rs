@@ -48,7 +48,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
             ErrorKind::Config => USAGE,
-            ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => NO_PERMISSION,
+            ErrorKind::PermissionDenied | ErrorKind::Unauthenticated | ErrorKind::Intercepted => {
+                NO_PERMISSION
+            }
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited => UNAVAILABLE,
             _ => FAILED,
         };

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use keywheel_core::fingerprint::Fingerprint;
-use keywheel_core::{Error, ErrorKind, Result, Secret, Value, Version};
+use keywheel_core::{Error, ErrorKind, Result, Secret, Upkeep, Value, Version};
 use serde::Deserialize;
 use vaultrs::api::kv1::requests::GetSecretRequest;
 use vaultrs::api::kv2::requests::{ReadSecretMetadataRequest, ReadSecretRequest};
 
+use super::endpoint::Logical;
 use super::error;
 use super::mount::Mount;
 use super::session::Session;
+use super::survey::Listing;
 use super::transport::Answer;
 
 /// What a path holds at this moment.
@@ -24,7 +26,7 @@ pub(super) enum Found {
 }
 
 /// What the metadata of a secret says about its newest version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Newest {
     /// It is this one, it is there, and it was written then.
     Version(Version, String),
@@ -75,7 +77,7 @@ pub(super) async fn read2(
                 return Err(Error::new(ErrorKind::Invalid, "read", "the answer holds no fields"));
             };
             let mut secret = Secret::try_new(fields, Version::new(metadata.version))?;
-            secret.expires_at = metadata.deletion_time();
+            secret.upkeep = Upkeep::Poll { ends_at: metadata.deletion_time() };
             Ok(Found::Secret(secret, Some(metadata.created_time)))
         }
         404 => match answer.parse::<Outer<Answer2>>() {
@@ -95,19 +97,29 @@ pub(super) async fn newest(session: &Session, mount: &Mount, path: &str) -> Resu
     let request = ReadSecretMetadataRequest { mount: mount.path.clone(), path: path.to_owned() };
     let answer = session.probe("read metadata", &request).await?;
     match answer.status {
-        200 => {
-            let mut metadata = answer.parse::<Outer<AllMetadata>>()?.data;
-            let name = metadata.current_version.to_string();
-            match metadata.versions.remove(&name) {
-                // Whether a deletion is due is for the server's clock to say.
-                Some(newest) if !newest.destroyed && newest.deletion_time.is_empty() => {
-                    Ok(Newest::Version(Version::new(name), newest.created_time))
-                }
-                _ => Ok(Newest::Unclear),
-            }
-        }
+        200 => Ok(answer.parse::<Outer<AllMetadata>>()?.data.newest()),
         403 => Ok(Newest::Hidden),
         404 | 405 => Ok(Newest::Unclear),
+        _ => Err(error::refused(&answer)),
+    }
+}
+
+/// Asks for the newest versions of all secrets in `folder`, which is empty or ends with a slash. Vault has no such list.
+///
+/// # Errors
+/// No answer, or one of another shape.
+pub(super) async fn list(session: &Session, mount: &Mount, folder: &str) -> Result<Listing> {
+    let identity = session.identity();
+    let request = Logical::list(format!("{}/detailed-metadata/{folder}", mount.path));
+    let answer = session.probe("list versions", &request).await?;
+    match answer.status {
+        200 => {
+            let keys = answer.parse::<Outer<List>>()?.data.key_info;
+            let newest = |(key, metadata): (String, AllMetadata)| (key, metadata.newest());
+            Ok(Listing::Found(keys.into_iter().map(newest).collect()))
+        }
+        403 => Ok(Listing::Refused(identity)),
+        404 | 405 => Ok(Listing::Unknown),
         _ => Err(error::refused(&answer)),
     }
 }
@@ -167,10 +179,30 @@ impl VersionMetadata {
 }
 
 #[derive(Deserialize)]
+struct List {
+    key_info: BTreeMap<String, AllMetadata>,
+}
+
+/// What is known of a secret's versions; of a folder in a list, nothing is.
+#[derive(Deserialize)]
 struct AllMetadata {
+    #[serde(default)]
     current_version: u64,
     #[serde(default)]
     versions: BTreeMap<String, OneMetadata>,
+}
+
+impl AllMetadata {
+    fn newest(mut self) -> Newest {
+        let name = self.current_version.to_string();
+        match self.versions.remove(&name) {
+            // Whether a deletion is due is for the server's clock to say.
+            Some(newest) if !newest.destroyed && newest.deletion_time.is_empty() => {
+                Newest::Version(Version::new(name), newest.created_time)
+            }
+            _ => Newest::Unclear,
+        }
+    }
 }
 
 #[derive(Deserialize)]

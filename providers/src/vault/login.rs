@@ -1,23 +1,29 @@
 //! The ways to log in, and the token that each of them yields.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
+use keywheel_core::fingerprint::digest;
 use keywheel_core::identity::TokenSource;
+use keywheel_core::lease::Term;
 use keywheel_core::{Clock, Error, Result, SecretValue};
 use rustify::endpoint::Endpoint;
 use serde::Deserialize;
-use tokio::time::Instant;
 use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
 use zeroize::Zeroize;
 
+use super::endpoint::Logical;
 use super::error;
-use super::life::{Life, Term};
+use super::life::Life;
 use super::transport::{Call, Transport};
+use super::wrapping::{Unwrapped, WrappedSecretId};
 
 /// How the provider becomes somebody to the server.
 #[derive(Debug)]
@@ -29,7 +35,18 @@ pub(super) enum Method {
     /// A signed token that the server verifies by itself.
     Jwt(JwtLogin),
     /// A role's id with a secret id.
-    AppRole { mount: String, role_id: TokenSource, secret_id: TokenSource },
+    AppRole { mount: String, role_id: TokenSource, secret_id: SecretId },
+    /// The client certificate of the connection.
+    Cert { mount: String, role: Option<String> },
+}
+
+/// Where an approle's secret id comes from.
+#[derive(Debug)]
+pub(super) enum SecretId {
+    /// It is there as it is.
+    Plain(TokenSource),
+    /// It is wrapped: behind a token for one use.
+    Wrapped(WrappedSecretId),
 }
 
 #[derive(Debug)]
@@ -37,6 +54,12 @@ pub(super) struct JwtLogin {
     mount: String,
     role: Option<String>,
     source: TokenSource,
+}
+
+impl fmt::Display for JwtLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.mount, self.role.as_deref().unwrap_or_default())
+    }
 }
 
 /// What a login yields.
@@ -73,12 +96,21 @@ impl Method {
             "approle" => {
                 let role_id = parse_source(&mut section, "role_id", "role_id_file");
                 let secret_id = parse_source(&mut section, "secret_id", "secret_id_file");
+                let creation_path = section.optional::<String>("secret_id_response_wrapping_path");
+                let secret_id = secret_id.map(|source| match creation_path {
+                    Some(path) => SecretId::Wrapped(WrappedSecretId::new(source, &path)),
+                    None => SecretId::Plain(source),
+                });
                 let mount = mount(&mut section, "approle");
                 role_id.zip(secret_id).map(|(role_id, secret_id)| Self::AppRole { mount, role_id, secret_id })
             }
+            "cert" => {
+                let role = section.optional("role");
+                Some(Self::Cert { mount: mount(&mut section, "cert"), role })
+            }
             _ => {
                 if let Some(name) = name {
-                    name.mistake("must be kubernetes, jwt, approle or token");
+                    name.mistake("must be kubernetes, jwt, approle, cert or token");
                 }
                 // Which keys belong to it is anybody's guess.
                 return None;
@@ -108,6 +140,37 @@ impl Method {
     /// Tells whether another token may come from it than the last one.
     pub(super) fn can_replace(&self) -> bool {
         !matches!(self, Self::Token(TokenSource::Value(_)))
+    }
+
+    /// Names the identity, without a secret.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Token(_) => "token".into(),
+            Self::Kubernetes(login) => format!("kubernetes {login}"),
+            Self::Jwt(login) => format!("jwt {login}"),
+            Self::AppRole { mount, role_id: TokenSource::File(file), .. } => {
+                format!("approle {mount} {}", file.display())
+            }
+            Self::AppRole { mount, role_id: TokenSource::Value(id), .. } => {
+                format!("approle {mount} {}", digest(id.expose_secret()))
+            }
+            Self::Cert { mount, role } => format!("cert {mount} {}", role.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Returns the secret id that was unwrapped, with the digest of what it was wrapped in: it cannot be had a second time.
+    pub(super) fn unwrapped(&self) -> Option<Unwrapped> {
+        match self {
+            Self::AppRole { secret_id: SecretId::Wrapped(wrapped), .. } => wrapped.unwrapped(),
+            _ => None,
+        }
+    }
+
+    /// Goes on with a secret id that was unwrapped before.
+    pub(super) fn resume(&self, unwrapped: Unwrapped) {
+        if let Self::AppRole { secret_id: SecretId::Wrapped(wrapped), .. } = self {
+            wrapped.resume(unwrapped);
+        }
     }
 
     /// Logs in: reads the credentials as they are at this moment and exchanges them for a token.
@@ -145,15 +208,23 @@ impl Method {
                 let mut request = LoginWithApproleRequest {
                     mount: mount.clone(),
                     role_id: text(role_id).await?,
-                    secret_id: text(secret_id).await?,
+                    secret_id: match secret_id {
+                        SecretId::Plain(source) => text(source).await?,
+                        SecretId::Wrapped(wrapped) => plain(&wrapped.secret_id(transport).await?)?,
+                    },
                 };
                 let call = login(transport, &request);
                 request.role_id.zeroize();
                 request.secret_id.zeroize();
                 (mount, None, call?)
             }
+            Self::Cert { mount, role } => {
+                let name = role.iter().map(|role| ("name", role)).collect::<BTreeMap<_, _>>();
+                let call = login(transport, &Logical::write(format!("auth/{mount}/login"), &name))?;
+                (mount, role.as_deref(), call)
+            }
         };
-        let issued_at = clock.instant();
+        let issued_at = clock.now();
         let answer = transport.send(&call, None).await?;
         if !answer.is_success() {
             return Err(error::login_refused(&answer, mount, role));
@@ -179,13 +250,13 @@ pub(super) struct Auth {
 
 impl Auth {
     /// Returns the life that a login at `at` granted.
-    fn granted(&self, at: Instant) -> Life {
+    fn granted(&self, at: Timestamp) -> Life {
         Life::granted(at, Duration::from_secs(self.lease_duration), self.renewable)
     }
 
     /// Returns the life that a renewal of `term` at `at` granted.
-    pub(super) fn renewed(&self, term: &Term, at: Instant) -> Life {
-        term.renewed(at, Duration::from_secs(self.lease_duration), self.renewable)
+    pub(super) fn renewed(&self, term: &Term, at: Timestamp) -> Life {
+        Life::Ends(term.renewed(at, Duration::from_secs(self.lease_duration), self.renewable))
     }
 
     /// Takes the token out.
@@ -206,8 +277,11 @@ fn login(transport: &Transport, request: &impl Endpoint) -> Result<Call> {
 
 /// Returns the credential as `vaultrs`' requests take it; the caller wipes it.
 async fn text(source: &TokenSource) -> Result<String> {
-    let token = source.token().await?;
-    match token.expose_text() {
+    plain(&source.token().await?)
+}
+
+fn plain(credential: &SecretValue) -> Result<String> {
+    match credential.expose_text() {
         Some(text) => Ok(text.to_owned()),
         None => Err(Error::config("log in", "the credential is not text")),
     }

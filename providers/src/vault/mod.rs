@@ -41,14 +41,20 @@
 mod endpoint;
 mod error;
 mod kv;
+mod leases;
 mod life;
+mod logical;
 mod login;
 mod mount;
 mod provider;
 mod session;
 mod settings;
+mod survey;
+mod target;
 mod tls;
 mod transport;
+mod wrapped;
+mod wrapping;
 mod written;
 
 use std::sync::Arc;

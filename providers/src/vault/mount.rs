@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use tracing::{debug, info};
 
-use super::endpoint::MountRequest;
+use super::endpoint::Logical;
 use super::error;
 use super::session::Session;
 
@@ -31,6 +31,16 @@ pub(super) enum Engine {
     Kv2,
     /// Anything else, by its own name.
     Other(String),
+}
+
+impl Engine {
+    /// Tells whether a write replaces what a read finds.
+    pub(super) fn stores_what_is_written(&self) -> bool {
+        match self {
+            Self::Kv1 | Self::Kv2 => true,
+            Self::Other(kind) => kind == "cubbyhole",
+        }
+    }
 }
 
 /// The mounts that are known.
@@ -90,7 +100,8 @@ impl Mounts {
         lock(&self.known).retain(|known| !Arc::ptr_eq(known, mount));
     }
 
-    fn known(&self, path: &str) -> Option<Arc<Mount>> {
+    /// Returns the mount that serves `path`, if it is known.
+    pub(super) fn known(&self, path: &str) -> Option<Arc<Mount>> {
         lock(&self.known).iter().find(|mount| mount.serves(path)).cloned()
     }
 
@@ -110,7 +121,8 @@ impl Mounts {
     }
 
     async fn look_up(&self, session: &Session, path: &str) -> Result<Arc<Mount>> {
-        let answer = session.ask("find mount", &MountRequest { path }).await?;
+        let answer =
+            session.ask("find mount", &Logical::read(format!("sys/internal/ui/mounts/{path}"))).await?;
         if !answer.is_success() {
             return Err(match answer.status {
                 403 => forbidden(session),
@@ -124,7 +136,9 @@ impl Mounts {
             ("kv" | "generic", _) => Engine::Kv1,
             _ => Engine::Other(found.kind),
         };
-        let mount = Arc::new(Mount::new(found.path.trim_matches('/').to_owned(), engine));
+        // Login methods are named without the folder that they are all in.
+        let folder = if path.starts_with("auth/") { "auth/" } else { "" };
+        let mount = Arc::new(Mount::new(format!("{folder}{}", found.path.trim_matches('/')), engine));
         if !mount.serves(path) {
             let reason = "the server named a mount that does not serve the path";
             return Err(Error::new(ErrorKind::Invalid, "find mount", reason).with("path", path));

@@ -1,36 +1,39 @@
 //! The provider: a reference becomes a mount and a path, and these a secret.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use keywheel_core::fingerprint::Fingerprint;
-use keywheel_core::provider::only_parameters;
+use keywheel_core::layer::Budget;
+use keywheel_core::provider::{Ending, Leases};
 use keywheel_core::registry::Context;
-use keywheel_core::{Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
+use keywheel_core::{Clock, Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
 
 use super::kv::{self, Found, Newest};
+use super::logical::{self, Minting, Request};
 use super::mount::{Engine, Mount, Mounts};
 use super::session::Session;
 use super::settings::Settings;
+use super::survey::Survey;
+use super::target::{Target, Way};
 use super::transport::Transport;
+use super::wrapped::Wrapped;
 use super::written::Written;
 
 /// Reads secrets of one Vault or OpenBao server, in one namespace, as one identity.
 #[derive(Debug)]
 pub(super) struct VaultProvider {
     name: String,
-    session: Session,
+    pub(super) clock: Clock,
+    pub(super) session: Session,
+    budget: Arc<Budget>,
     mounts: Mounts,
+    survey: Survey,
     fingerprint: Fingerprint,
     written: Written,
-}
-
-/// What a reference asks of this provider.
-#[derive(Debug)]
-struct Target<'a> {
-    path: &'a str,
-    version: Option<u64>,
-    engine: Option<Engine>,
+    minting: Minting,
+    wrapped: Wrapped,
 }
 
 impl VaultProvider {
@@ -42,18 +45,26 @@ impl VaultProvider {
         let transport =
             Transport::try_new(settings, &context).map_err(|error| error.with("provider", &context.name))?;
         Ok(Self {
-            session: Session::new(&context.name, transport, Arc::clone(settings), context.clock),
-            name: context.name,
+            name: context.name.clone(),
+            clock: context.clock.clone(),
+            budget: Arc::clone(&context.budget),
             mounts: Mounts::default(),
+            survey: Survey::new(context.clock.clone()),
             fingerprint: Fingerprint::default(),
             written: Written::default(),
+            minting: Minting::default(),
+            wrapped: Wrapped::default(),
+            session: Session::new(transport, Arc::clone(settings), context),
         })
     }
 
     async fn read_target(&self, target: &Target<'_>) -> Result<Secret> {
+        if let Way::Unwrap(file) = target.way {
+            return self.wrapped.read(self.session.transport(), target.path, file).await;
+        }
         let mount = self.mount(target).await?;
         let mut found = self.read_at(&mount, target).await?;
-        if matches!(found, Found::Nothing) && target.engine.is_none() {
+        if matches!(found, Found::Nothing) && target.engine().is_none() {
             // Perhaps another engine was mounted in the meantime.
             self.mounts.forget(&mount);
             let now = self.mounts.find(&self.session, target.path).await?;
@@ -63,7 +74,7 @@ impl VaultProvider {
         }
         match found {
             Found::Secret(secret, written) => {
-                if let (Some(written), None) = (written, target.version) {
+                if let (Some(written), None) = (written, target.version()) {
                     self.written.note(target.path, written);
                 }
                 Ok(secret)
@@ -73,15 +84,21 @@ impl VaultProvider {
     }
 
     async fn read_if_newer(&self, target: &Target<'_>, known: &Version) -> Result<Option<Secret>> {
-        if target.version.is_some_and(|version| Version::new(version) == *known) {
+        if target.version().is_some_and(|version| Version::new(version) == *known) {
+            return Ok(None);
+        }
+        if let Way::Unwrap(file) = target.way {
+            return self.wrapped.read_if_other(self.session.transport(), target.path, file, known).await;
+        }
+        if self.minting.holds(&target.name()) {
             return Ok(None);
         }
         let mount = self.mount(target).await?;
         let before = self.written.at(target.path);
         let identity = self.session.identity();
         let mut hidden = false;
-        if mount.engine == Engine::Kv2 && target.version.is_none() && !mount.hides_metadata() {
-            match kv::newest(&self.session, &mount, below(&mount, target)?).await? {
+        if mount.engine == Engine::Kv2 && target.version().is_none() && !mount.hides_metadata() {
+            match self.survey.newest(&self.session, &mount, below(&mount, target)?).await? {
                 Newest::Version(version, written) if version == *known => {
                     if before.as_ref().is_none_or(|before| *before == written) {
                         return Ok(None);
@@ -101,89 +118,102 @@ impl VaultProvider {
     }
 
     async fn mount(&self, target: &Target<'_>) -> Result<Arc<Mount>> {
-        match &target.engine {
-            Some(engine) => Ok(self.mounts.given(target.path, engine.clone())),
+        match target.engine() {
+            Some(engine) => Ok(self.mounts.given(target.path, engine)),
             None => self.mounts.find(&self.session, target.path).await,
         }
     }
 
     async fn read_at(&self, mount: &Mount, target: &Target<'_>) -> Result<Found> {
-        match &mount.engine {
-            Engine::Kv2 => {
-                let read = kv::read2(&self.session, mount, below(mount, target)?, target.version);
+        match (&mount.engine, &target.way) {
+            (engine, Way::Write(_)) if engine.stores_what_is_written() => {
+                let reason = "parameters make the read a write, which would replace the secret at this path";
+                Err(Error::config("read", reason).with("mount", &mount.path))
+            }
+            (Engine::Kv2, _) => {
+                let read = kv::read2(&self.session, mount, below(mount, target)?, target.version());
                 read.await.map_err(|error| match error.kind() {
                     ErrorKind::PermissionDenied => with_advice(error, mount, target),
                     _ => error,
                 })
             }
-            Engine::Kv1 if target.version.is_some() => {
-                let reason = "`version` is for KV version 2, and this mount is version 1";
+            (_, _) if target.version().is_some() => {
+                let reason = "`version` is for KV version 2, and this mount is another engine";
                 Err(Error::config("read", reason).with("mount", &mount.path))
             }
-            Engine::Kv1 => kv::read1(&self.session, mount, below(mount, target)?, &self.fingerprint).await,
-            Engine::Other(kind) => {
-                let reason = format!("secrets of the engine {kind:?} cannot be read yet; kv can");
-                Err(Error::new(ErrorKind::Unsupported, "read", reason).with("mount", &mount.path))
+            (Engine::Kv1, _) => {
+                kv::read1(&self.session, mount, below(mount, target)?, &self.fingerprint).await
+            }
+            (Engine::Other(_), way) => {
+                let none = BTreeMap::new();
+                let parameters = if let Way::Write(parameters) = way { parameters } else { &none };
+                self.make(target, Request { path: target.path, parameters }).await
             }
         }
     }
 
+    /// Reads what may be another value with each read.
+    async fn make(&self, target: &Target<'_>, request: Request<'_>) -> Result<Found> {
+        let name = target.name();
+        self.budget.mint(&name)?;
+        let at = self.clock.now();
+        match logical::read(&self.session, request, &self.fingerprint, at).await? {
+            Some(secret) => {
+                self.minting.note(&name, secret.upkeep.is_minted());
+                Ok(Found::Secret(secret, None))
+            }
+            None => Ok(Found::Nothing),
+        }
+    }
+
+    /// Adds the provider to an error.
+    pub(super) fn named(&self, error: Error) -> Error {
+        error.with("provider", &self.name)
+    }
+
     fn place(&self, error: Error, reference: &SecretRef) -> Error {
-        error.with("provider", &self.name).with("reference", reference.whole())
+        self.named(error).with("reference", reference.whole())
     }
 }
 
 #[async_trait]
 impl Provider for VaultProvider {
     fn validate(&self, reference: &SecretRef) -> Result<()> {
-        only_parameters(reference, &["kv", "version"])?;
         Target::of(reference).map(drop).map_err(|error| self.place(error, reference))
     }
 
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
-        self.validate(reference)?;
         let read = async { self.read_target(&Target::of(reference)?).await };
         read.await.map_err(|error| self.place(error, reference))
     }
 
     async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
-        self.validate(reference)?;
         let read = async { self.read_if_newer(&Target::of(reference)?, known).await };
         read.await.map_err(|error| self.place(error, reference))
+    }
+
+    /// Secrets of a KV version 2 folder are asked for together.
+    fn group(&self, reference: &SecretRef) -> Option<String> {
+        let target = Target::of(reference).ok()?;
+        let mount = self.mounts.known(target.path)?;
+        let is_polled = mount.engine == Engine::Kv2 && target.version().is_none() && !mount.hides_metadata();
+        if is_polled { self.survey.group(&mount.path, mount.below(target.path)?) } else { None }
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn realm(&self) -> String {
+        self.session.realm()
     }
 
     async fn maintain(&self) {
         self.session.maintain().await;
     }
 
-    async fn close(&self) -> Result<()> {
-        self.session.close().await.map_err(|error| error.with("provider", &self.name))
-    }
-}
-
-impl<'a> Target<'a> {
-    fn of(reference: &'a SecretRef) -> Result<Self> {
-        let wrong = |reason: &str| Err(Error::config("check reference", reason));
-        let path = reference.path().trim_matches('/');
-        if path.split('/').any(str::is_empty) {
-            return wrong("the path has an empty segment");
-        }
-        if !path.contains('/') {
-            return wrong("the path names a mount and nothing below it");
-        }
-        let version = match reference.parameters().get("version").map(|text| text.parse()) {
-            None => None,
-            Some(Ok(version)) if version > 0 => Some(version),
-            Some(_) => return wrong("`version` must be a whole number from 1"),
-        };
-        let engine = match reference.parameters().get("kv").map(String::as_str) {
-            None => None,
-            Some("1") if version.is_some() => return wrong("`version` is for KV version 2"),
-            Some("1") => Some(Engine::Kv1),
-            Some("2") => Some(Engine::Kv2),
-            Some(_) => return wrong("`kv` must be 1 or 2"),
-        };
-        Ok(Self { path, version, engine })
+    async fn close(&self, ending: Ending) -> Result<()> {
+        self.session.close(ending).await.map_err(|error| self.named(error))
     }
 }
 
@@ -195,7 +225,7 @@ fn below<'a>(mount: &Mount, target: &Target<'a>) -> Result<&'a str> {
 }
 
 fn nothing(mount: &Mount, target: &Target<'_>) -> Error {
-    let reason = match target.version {
+    let reason = match target.version() {
         Some(version) => format!("there is no such secret, or no version {version} of it"),
         None => "there is no such secret".to_owned(),
     };

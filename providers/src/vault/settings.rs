@@ -40,7 +40,17 @@ impl Settings {
             Some(item) => item.section().and_then(Method::parse),
             None => Some(Method::from_environment(environment)),
         };
-        Some(Self { address: address?, namespace, tls: tls?, timeout: None, method: method? })
+        let (tls, method) = (tls?, method?);
+        if matches!(method, Method::Cert { .. }) && tls.client.is_none() {
+            section.mistake("`auth.method: cert` needs `client_cert_file` and `client_key_file`");
+        }
+        Some(Self { address: address?, namespace, tls, timeout: None, method })
+    }
+
+    /// Names server, namespace and identity, without a secret.
+    pub(super) fn realm(&self) -> String {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        format!("{} {namespace} {}", self.address, self.method.describe())
     }
 
     /// Reads the variables of the `vault` and `bao` commands; `BAO_…` wins over `VAULT_…`.

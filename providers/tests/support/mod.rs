@@ -31,6 +31,7 @@ pub(crate) fn provider(root: Option<&Path>, identity_file: Option<&Path>) -> Arc
         clock: clock.clone(),
         budget: Arc::new(Budget::new(BudgetLimits::default(), clock)),
         timeout: Duration::from_secs(1),
+        slot: keywheel_core::State::in_memory().slot("session", "test"),
     };
     config.providers["local"].blueprint.build(context).unwrap()
 }

@@ -69,6 +69,7 @@ pub(crate) fn context() -> Context {
         budget: Arc::new(Budget::new(BudgetLimits::default(), clock.clone())),
         clock,
         timeout: Duration::from_secs(5),
+        slot: keywheel_core::State::in_memory().slot("session", "test"),
     }
 }
 

@@ -29,8 +29,9 @@ pub struct DeliveryConfig {
     pub files: FilePlan,
     /// Whom to tell after a change, in this order.
     pub on_change: Vec<Notifier>,
-    /// How long a generation stays after it was replaced, for readers that still hold it.
-    pub overlap: Duration,
+    /// How long a generation, and the leases of its secrets, stay after it was replaced, where this is set; see
+    /// [`overlap`](Self::overlap).
+    pub overlap_set: Option<Duration>,
 }
 
 /// One secret of a delivery.
@@ -54,6 +55,11 @@ impl SecretConfig {
 impl DeliveryConfig {
     /// How long a replaced generation stays when nothing is said.
     pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(10);
+
+    /// Returns how long a generation stays after it was replaced, for readers that still hold it.
+    pub fn overlap(&self) -> Duration {
+        self.overlap_set.unwrap_or(Self::DEFAULT_OVERLAP)
+    }
 }
 
 pub(super) fn read(list: &Item<'_>, folder: &Path, providers: &BTreeSet<String>) -> Vec<DeliveryConfig> {
@@ -80,15 +86,11 @@ pub(super) fn read(list: &Item<'_>, folder: &Path, providers: &BTreeSet<String>)
 
 fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String>) -> Option<DeliveryConfig> {
     let name: Option<Name> = section.required("name");
-    let directory = section.required::<PathBuf>("directory").filter(|path| {
-        let plain = path.is_absolute()
-            && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-            && path.components().count() > 1;
-        if !plain {
-            section.mistake("`directory` must be absolute, below `/`, and without `..`");
-        }
-        plain
-    });
+    let directory = section.item("directory");
+    if directory.is_none() {
+        section.mistake("needs `directory`");
+    }
+    let directory = directory.and_then(|item| read_directory(&item));
     let allow_disk = section.optional("allow_disk").unwrap_or(false);
     let owner = section.section("owner").map(read_owner);
     let secrets = match section.section("secrets") {
@@ -103,7 +105,7 @@ fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String
         None => FilePlan::per_field(),
     };
     let on_change = section.list("on_change").iter().filter_map(read_notifier).collect();
-    let overlap = section.optional("overlap").unwrap_or(DeliveryConfig::DEFAULT_OVERLAP);
+    let overlap_set = section.optional("overlap");
     for key in ["validate", "verify", "window", "splay"] {
         section.not_yet(key);
     }
@@ -116,8 +118,20 @@ fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String
         secrets,
         files,
         on_change,
-        overlap,
+        overlap_set,
     })
+}
+
+/// Reads the path of a directory that Keywheel makes and writes into.
+pub(super) fn read_directory(item: &Item<'_>) -> Option<PathBuf> {
+    let path: PathBuf = item.parse()?;
+    let plain = path.is_absolute()
+        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+        && path.components().count() > 1;
+    if !plain {
+        item.mistake("must be absolute, below `/`, and without `..`");
+    }
+    plain.then_some(path)
 }
 
 fn read_owner(mut section: Section<'_>) -> Owner {

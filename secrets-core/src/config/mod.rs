@@ -32,6 +32,10 @@ pub struct Config {
     pub deliveries: Vec<DeliveryConfig>,
     /// Where the admin endpoint listens; nowhere when it is left out.
     pub admin: Option<Listen>,
+    /// The directory that lets a restarted program keep its logins and leases; absolute, and below `/`.
+    pub state_directory: Option<PathBuf>,
+    /// Whether logins and leases are given back when the program ends, where their provider says nothing else.
+    pub revoke_on_shutdown: bool,
 }
 
 /// Where the admin endpoint listens.
@@ -141,10 +145,21 @@ fn read_root(
             root.mistake(error.reason());
         }
     }
-    root.not_yet("state_directory");
+    let state_directory = root.item("state_directory").and_then(|item| delivery::read_directory(&item));
+    for delivery in &deliveries {
+        if state_directory.as_ref().is_some_and(|state| {
+            state.starts_with(&delivery.directory) || delivery.directory.starts_with(state)
+        }) {
+            root.mistake(format!(
+                "`state_directory` is, holds or lies in the directory of `{}`",
+                delivery.name
+            ));
+        }
+    }
+    let revoke_on_shutdown = root.optional("revoke_on_shutdown").unwrap_or(true);
     root.not_yet("rotations");
     root.finish();
-    Some(Config { providers, deliveries, admin })
+    Some(Config { providers, deliveries, admin, state_directory, revoke_on_shutdown })
 }
 
 impl Setting for Listen {

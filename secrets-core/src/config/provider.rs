@@ -19,6 +19,9 @@ pub struct ProviderConfig {
     pub budget: BudgetLimits,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Whether what was logged in for, and the leases made with it, are given back when the program ends; if left out, what the whole
+    /// configuration says.
+    pub revoke_on_shutdown: Option<bool>,
 }
 
 impl ProviderConfig {
@@ -27,7 +30,12 @@ impl ProviderConfig {
 
     /// Takes a kind's settings with the defaults of the rest.
     pub fn new(blueprint: Box<dyn Blueprint>) -> Self {
-        Self { blueprint, budget: BudgetLimits::default(), timeout: Self::DEFAULT_TIMEOUT }
+        Self {
+            blueprint,
+            budget: BudgetLimits::default(),
+            timeout: Self::DEFAULT_TIMEOUT,
+            revoke_on_shutdown: None,
+        }
     }
 }
 
@@ -78,12 +86,14 @@ fn read_one(name: &str, item: &Item<'_>, registry: &Registry) -> Option<Provider
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         section.mistake("`timeout` must be longer than nothing");
     }
+    let revoke_on_shutdown = section.optional("revoke_on_shutdown");
     let blueprint = kind.configure(&mut section);
     section.finish();
     Some(ProviderConfig {
         blueprint: blueprint?,
         budget: budget.unwrap_or_default(),
         timeout: timeout.unwrap_or(ProviderConfig::DEFAULT_TIMEOUT),
+        revoke_on_shutdown,
     })
 }
 
@@ -96,10 +106,13 @@ impl Setting for BudgetLimits {
         let requests_per_second =
             section.optional("requests_per_second").unwrap_or(default.requests_per_second);
         let burst = section.optional("burst").unwrap_or(default.burst);
+        let mints_per_hour = section.optional("mints_per_hour").unwrap_or(default.mints_per_hour);
         section.finish();
-        if requests_per_second < 0.01 || burst == 0 {
-            return Err("needs at least 0.01 requests_per_second and a burst of 1".into());
+        if requests_per_second < 0.01 || burst == 0 || mints_per_hour == 0 {
+            return Err(
+                "needs at least 0.01 requests_per_second, a burst of 1 and 1 of mints_per_hour".into()
+            );
         }
-        Ok(Self { requests_per_second, burst })
+        Ok(Self { requests_per_second, burst, mints_per_hour })
     }
 }

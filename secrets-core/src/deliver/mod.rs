@@ -37,3 +37,8 @@ mod volume;
 pub use self::atomic_dir::{AtomicDir, Settings, Written};
 pub use self::compare::{Change, ChangeKind};
 pub use self::manifest::{Manifest, ManifestFile, ManifestSecret, SourceInfo, Sources};
+
+/// Checks that `path` is on a memory-backed volume, or will be when it is made.
+pub(crate) fn memory_backed(path: &std::path::Path) -> crate::error::Result<()> {
+    volume::check(path, false)
+}

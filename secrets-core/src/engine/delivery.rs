@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::planned::Planned;
+use super::reliance::Reliance;
 use super::status::Watched;
 use super::target::Target;
 use crate::client::named;
@@ -60,6 +61,7 @@ pub(super) struct Delivery {
     known: Option<String>,
     /// Which value of each secret was taken last, by its revision; empty before the first time.
     taken: BTreeMap<String, u64>,
+    reliance: Reliance,
 }
 
 type Secrets = BTreeMap<String, Arc<Secret>>;
@@ -92,7 +94,8 @@ impl Delivery {
     ) -> Self {
         let (state, _) = watch::channel(State::default());
         let target = Target::new(&config, clock.clone());
-        Self { config, inputs, wake, clock, state, target, known: None, taken: BTreeMap::new() }
+        let reliance = Reliance::new(&inputs);
+        Self { config, inputs, wake, clock, state, target, known: None, taken: BTreeMap::new(), reliance }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -150,6 +153,7 @@ impl Delivery {
                 () = self.wake.notified() => work.undelivered |= self.settle().await,
                 () = at(&self.clock, work.retry_at) => {}
                 () = at(&self.clock, self.target.prune_at()) => self.target.prune().await,
+                () = at(&self.clock, self.reliance.confirm_at()) => self.reliance.confirm(self.clock.instant()),
             }
         }
     }
@@ -184,6 +188,7 @@ impl Delivery {
             let Some(secrets) = self.take_newest() else { return Ok(()) };
             let untold = self.deliver(secrets).await?;
             work.undelivered = false;
+            self.reliance.moves_to(self.taken.clone(), self.clock.instant() + self.config.overlap());
             if untold.is_some() {
                 work.untold = untold;
             }
@@ -298,7 +303,7 @@ impl Delivery {
             let info = SourceInfo {
                 reference: input.config.reference.to_string(),
                 version: secret.version().clone(),
-                lease_deadline: secret.lease.as_ref().map(|lease| lease.deadline()),
+                lease_deadline: secret.upkeep.deadline(None),
             };
             Some((name.clone(), info))
         };
@@ -360,7 +365,7 @@ mod tests {
     use crate::client::Client;
     use crate::config::ProviderConfig;
     use crate::environment::Environment;
-    use crate::keeper::Keeper;
+    use crate::keeper::{Keeper, Pace};
     use crate::memory::Memory;
     use crate::registry::Kind;
     use crate::render::FilePlan;
@@ -376,13 +381,16 @@ mod tests {
             let blueprint = memory.configure_from(&Environment::default()).unwrap();
             ((*name).to_owned(), ProviderConfig::new(blueprint))
         };
-        let client = Client::build(&sources.iter().map(provider).collect(), &clock).unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let state = crate::state::State::in_memory();
+        let client = Client::build(&sources.iter().map(provider).collect(), &clock, &state).unwrap();
         let mut keeping = tokio::task::JoinSet::new();
         let mut inputs = BTreeMap::new();
         for (name, _) in &sources {
             let reference: SecretRef = format!("{name}://a").parse().unwrap();
-            let (keeper, handle) = Keeper::new(&client, &reference, REFRESH, &clock).unwrap();
-            keeping.spawn(keeper.run());
+            let pace = Pace { refresh: REFRESH, overlap: Duration::ZERO };
+            let (keeper, handle) = Keeper::new(&client, &reference, pace, &clock, &state).unwrap();
+            keeping.spawn(keeper.run(stopped.clone()));
             let config = SecretConfig { reference, refresh: REFRESH, max_stale: None };
             inputs.insert((*name).to_owned(), Input { config, handle });
         }
@@ -394,7 +402,7 @@ mod tests {
             secrets: BTreeMap::new(),
             files: FilePlan::per_field(),
             on_change: Vec::new(),
-            overlap: Duration::ZERO,
+            overlap_set: Some(Duration::ZERO),
         };
         let mut delivery = Delivery::new(config, inputs, Arc::default(), clock);
         let asked = |index: usize| sources[index].1.reads() + sources[index].1.version_checks();

@@ -3,8 +3,10 @@
 //! One [`Keeper`] per secret asks its source; one delivery loop per directory renders, writes and tells. They
 //! share nothing but the keepers' newest values, so that one that fails holds no other up.
 
+mod custody;
 mod delivery;
 mod planned;
+mod reliance;
 mod status;
 mod target;
 
@@ -17,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use self::custody::Custody;
 use self::delivery::{Delivery, Input};
 pub use self::planned::Planned;
 pub use self::status::{DeliveryStatus, SecretStatus, Status, StatusHandle};
@@ -24,8 +27,10 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::{Config, DeliveryConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::{Keeper, KeeperHandle};
+use crate::keeper::{Keeper, KeeperHandle, Pace};
+use crate::provider::Ending;
 use crate::reference::SecretRef;
+use crate::state::State;
 
 /// Everything that a configuration asks for, built and not yet started.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub struct Engine {
     keepers: Vec<Keeper>,
     deliveries: Vec<Delivery>,
     status: StatusHandle,
+    custody: Custody,
 }
 
 impl Engine {
@@ -42,16 +48,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] with the first thing that cannot work.
-    pub fn build(config: &Config, clock: &Clock) -> Result<Self> {
+    pub fn build(config: &Config, clock: &Clock, state: &State) -> Result<Self> {
         if config.deliveries.is_empty() {
             return Err(Error::config("start", "the configuration has no deliveries"));
         }
-        let client = Client::build(&config.providers, clock)?;
-        let intervals = intervals(&config.deliveries);
+        let client = Client::build(&config.providers, clock, state)?;
         let mut handles = BTreeMap::new();
         let mut keepers = Vec::new();
-        for (reference, refresh) in intervals {
-            let (keeper, handle) = Keeper::new(&client, &reference, refresh, clock)?;
+        for (reference, pace) in paces(&config.deliveries) {
+            let (keeper, handle) = Keeper::new(&client, &reference, pace, clock, state)?;
             keepers.push(keeper);
             handles.insert(reference, handle);
         }
@@ -67,7 +72,8 @@ impl Engine {
         };
         keepers.iter_mut().for_each(tell);
         let status = StatusHandle::new(deliveries.iter().map(Delivery::status).collect(), clock.clone());
-        Ok(Self { client, keepers, deliveries, status })
+        let custody = Custody::new(state.clone(), &keepers, &handles, config.revoke_on_shutdown);
+        Ok(Self { client, keepers, deliveries, status, custody })
     }
 
     /// Returns what tells how the deliveries stand, also while and after they run.
@@ -75,49 +81,57 @@ impl Engine {
         self.status.clone()
     }
 
-    /// Keeps everything fresh until `stop` completes, then lets what is being written or told come to its end, for at most
-    /// [`DRAIN`](Self::DRAIN), and ends the providers' sessions.
+    /// Keeps everything fresh until `stop` completes, then lets what is being read, written or told come to its end, for at most
+    /// [`DRAIN`](Self::DRAIN), and ends the providers' sessions. What `stop` returns says whether another engine goes on with them.
     ///
     /// # Errors
     /// A directory that cannot be delivered into, before anything is asked or written; or a part of the engine that ended by itself, which is a
     /// defect.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+    pub async fn run(self, stop: impl Future<Output = Next>) -> Result<()> {
         let (stopping, stopped) = watch::channel(false);
         let mut running: JoinSet<()> = JoinSet::new();
         for mut delivery in self.deliveries {
             delivery.open().await?;
             running.spawn(delivery.run(stopped.clone()));
         }
+        let (leaving, left) = watch::channel(false);
         let mut keeping: JoinSet<()> = JoinSet::new();
         for keeper in self.keepers {
-            keeping.spawn(keeper.run());
+            keeping.spawn(keeper.run(left.clone()));
         }
-        let client = self.client.clone();
-        keeping.spawn(async move {
-            client.maintain().await;
+        let mut tending: JoinSet<()> = JoinSet::new();
+        let (client, custody) = (self.client.clone(), self.custody.clone());
+        tending.spawn(async move {
+            tokio::join!(client.maintain(), custody.watch(&client));
             // No provider has a session of its own to keep.
             std::future::pending().await
         });
         let ended = tokio::select! {
-            () = stop => Ok(()),
+            next = stop => Ok(next),
             _ = keeping.join_next() => Err(broken()),
             _ = running.join_next() => Err(broken()),
+            _ = tending.join_next() => Err(broken()),
         };
-        keeping.shutdown().await;
+        leaving.send_replace(true);
+        drain(&mut keeping, Self::CLOSE, "a read did not come to its end in time; it is given up").await;
         stopping.send_replace(true);
-        let drained =
-            tokio::time::timeout(Self::DRAIN, async { while running.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            warn!(after = ?Self::DRAIN, "a delivery did not come to its end in time; it is stopped where it is");
-            running.shutdown().await;
+        drain(
+            &mut running,
+            Self::DRAIN,
+            "a delivery did not come to its end in time; it is stopped where it is",
+        )
+        .await;
+        tending.shutdown().await;
+        match ended {
+            Ok(Next::Other) => self.client.close(Ending::Keep, Self::CLOSE).await,
+            _ => self.custody.shut_down(&self.client, Self::CLOSE).await,
         }
-        self.client.close(Self::CLOSE).await;
-        ended
+        ended.map(drop)
     }
 
     /// How long a delivery under way may take after it was asked to stop.
     pub const DRAIN: Duration = Duration::from_secs(10);
-    /// How long ending the providers' sessions may take.
+    /// How long a read under way may take then, and how long ending the providers' sessions may take.
     pub const CLOSE: Duration = Duration::from_secs(3);
 
     /// Reads every secret once, delivers everything, tells everybody, and ends.
@@ -125,7 +139,9 @@ impl Engine {
     /// # Errors
     /// The first error; the other deliveries are made all the same.
     pub async fn once(self) -> Result<()> {
-        let inputs = self.read_all().await;
+        let read = async |keeper: &Keeper| (keeper.reference().clone(), keeper.once(&self.client).await);
+        let inputs: delivery::Reads = join_all(self.keepers.iter().map(read)).await.into_iter().collect();
+        let leased = inputs.values().flatten().any(|secret| secret.upkeep.lease().is_some());
         let mut result = Ok(());
         for mut delivery in self.deliveries {
             let delivered = match delivery.take(&inputs) {
@@ -141,40 +157,59 @@ impl Engine {
                 Err(error) => warn!(delivery = delivery.name(), %error, "not delivered"),
             }
         }
-        self.client.close(Self::CLOSE).await;
+        // The application lives on what was delivered: its leases stay, and with them the login that they depend on.
+        let ending = if leased { Ending::Keep } else { Ending::Revoke };
+        self.client.close(ending, Self::CLOSE).await;
         result
     }
 
-    /// Reads every secret once and returns, for each delivery by its name, what delivering it would change; writes nothing.
+    /// Reads every secret once and returns, for each delivery by its name, what delivering it would change; writes nothing. Leases that were
+    /// made for it are given back.
     ///
     /// # Errors
     /// The first error.
     pub async fn plan(self) -> Result<Vec<(String, Vec<Planned>)>> {
-        let inputs = self.read_all().await;
-        self.client.close(Self::CLOSE).await;
+        let read = async |keeper: &Keeper| {
+            let secret = self.client.read(keeper.reference()).await.map(Arc::new);
+            (keeper.reference().clone(), secret)
+        };
+        let inputs: delivery::Reads = join_all(self.keepers.iter().map(read)).await.into_iter().collect();
+        self.client.close(Ending::Revoke, Self::CLOSE).await;
         let plan =
             |delivery: &Delivery| Ok((delivery.name().to_owned(), delivery.plan(&delivery.take(&inputs)?)?));
         self.deliveries.iter().map(plan).collect()
     }
+}
 
-    async fn read_all(&self) -> delivery::Reads {
-        let read = async |keeper: &Keeper| {
-            let reference = keeper.reference().clone();
-            let secret = self.client.read(&reference).await.map(Arc::new);
-            (reference, secret)
-        };
-        join_all(self.keepers.iter().map(read)).await.into_iter().collect()
+/// Who comes after an engine that is asked to stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Nobody: the program ends, and logins and leases are given back, unless the configuration says otherwise.
+    Nobody,
+    /// Another engine on the same [`State`], which goes on with them.
+    Other,
+}
+
+/// Waits for the tasks to end, and ends them when `limit` has passed.
+async fn drain(tasks: &mut JoinSet<()>, limit: Duration, late: &str) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        warn!(after = ?limit, "{late}");
+        tasks.shutdown().await;
     }
 }
 
-/// Returns each secret that is to be kept, with the shortest interval that anybody asks for.
-fn intervals(deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Duration> {
-    let mut intervals = BTreeMap::new();
-    for secret in deliveries.iter().flat_map(|delivery| delivery.secrets.values()) {
-        let refresh = intervals.entry(secret.reference.whole()).or_insert(secret.refresh);
-        *refresh = secret.refresh.min(*refresh);
+/// Returns each secret that is to be kept, with the shortest interval and the longest overlap that anybody asks for.
+fn paces(deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Pace> {
+    let mut paces: BTreeMap<SecretRef, Pace> = BTreeMap::new();
+    for delivery in deliveries {
+        for secret in delivery.secrets.values() {
+            let (refresh, overlap) = (secret.refresh, delivery.overlap_set.unwrap_or_default());
+            let pace = paces.entry(secret.reference.whole()).or_insert(Pace { refresh, overlap });
+            *pace = Pace { refresh: refresh.min(pace.refresh), overlap: overlap.max(pace.overlap) };
+        }
     }
-    intervals
+    paces
 }
 
 fn build_delivery(

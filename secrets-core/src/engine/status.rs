@@ -46,7 +46,7 @@ pub struct SecretStatus {
     pub confirmed_at: Option<Timestamp>,
     /// When the source is asked next.
     pub next_at: Option<Timestamp>,
-    /// When the value ends, where the source bound it to a lease.
+    /// When the value ends, where that is known: its lease's end, or that of the login behind it.
     pub lease_deadline: Option<Timestamp>,
     /// Whether its source has not confirmed it for longer than `max_stale`.
     pub stale: bool,
@@ -127,11 +127,7 @@ fn secret_status(name: &str, input: &Input, since: Option<Timestamp>, now: Times
         version: kept.secret.as_ref().map(|secret| secret.version().to_string()),
         confirmed_at: kept.confirmed_at,
         next_at: kept.next_at,
-        lease_deadline: kept
-            .secret
-            .as_ref()
-            .and_then(|secret| secret.lease.as_ref())
-            .map(|lease| lease.deadline()),
+        lease_deadline: kept.deadline,
         stale,
         failures: kept.failures,
         error: kept.error.as_ref().map(ToString::to_string),

@@ -28,13 +28,13 @@ pub(super) struct Found {
 
 impl Target {
     pub(super) fn new(config: &DeliveryConfig, clock: Clock) -> Self {
-        let DeliveryConfig { name, directory, allow_disk, owner, overlap, .. } = config;
+        let DeliveryConfig { name, directory, allow_disk, owner, .. } = config;
         let settings = Settings {
             name: name.clone(),
             directory: directory.clone(),
             owner: *owner,
             allow_disk: *allow_disk,
-            overlap: *overlap,
+            overlap: config.overlap(),
         };
         Self { settings, clock, directory: None }
     }

@@ -1,12 +1,14 @@
 //! The request budget: a token bucket that every request of a provider takes from.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many requests a provider may send.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,12 +17,15 @@ pub struct BudgetLimits {
     pub requests_per_second: f64,
     /// Requests at once after a quiet time; at least 1.
     pub burst: u32,
+    /// How many new values of one dynamic secret may be made in an hour; at least 1.
+    pub mints_per_hour: u32,
 }
 
 impl Default for BudgetLimits {
-    /// 50 requests a second and 1,000 at once: a thousand secrets are there at the start without waiting, and nothing can run hot.
+    /// 50 requests a second and 1,000 at once: a thousand secrets are there at the start without waiting, and nothing can run hot. Four
+    /// new credentials a minute are more than any sane lease needs, and few enough for any database.
     fn default() -> Self {
-        Self { requests_per_second: 50.0, burst: 1000 }
+        Self { requests_per_second: 50.0, burst: 1000, mints_per_hour: 240 }
     }
 }
 
@@ -28,11 +33,15 @@ impl Default for BudgetLimits {
 ///
 /// At most [`IN_FLIGHT`](Self::IN_FLIGHT) requests are under way at once, so that a thousand secrets do not open a thousand connections.
 /// Waiters are served in the order in which they came.
+///
+/// Beside the requests, new values of dynamic secrets are counted, each secret for itself: a source that takes a credential back as soon as
+/// it has made it is not asked for another one at once.
 #[derive(Debug)]
 pub struct Budget {
     limits: BudgetLimits,
     clock: Clock,
     bucket: Mutex<Bucket>,
+    mints: Mutex<HashMap<String, Bucket>>,
     in_flight: Semaphore,
 }
 
@@ -50,11 +59,43 @@ struct Bucket {
 impl Budget {
     /// The most requests under way at once.
     pub const IN_FLIGHT: usize = 8;
+    /// The most new values of one secret at once, after a quiet time.
+    pub const MINT_BURST: u32 = 20;
 
     /// Makes a full bucket.
     pub fn new(limits: BudgetLimits, clock: Clock) -> Self {
         let bucket = Bucket { tokens: f64::from(limits.burst), at: clock.instant() };
-        Self { limits, clock, bucket: Mutex::new(bucket), in_flight: Semaphore::new(Self::IN_FLIGHT) }
+        Self {
+            limits,
+            clock,
+            bucket: Mutex::new(bucket),
+            mints: Mutex::default(),
+            in_flight: Semaphore::new(Self::IN_FLIGHT),
+        }
+    }
+
+    /// Takes from what may be made of `secret` in an hour, before the source is asked to make a new value of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RateLimited`], with the time after which the next one may be made.
+    pub fn mint(&self, secret: &str) -> Result<()> {
+        let rate = f64::from(self.limits.mints_per_hour) / 3600.0;
+        let burst = f64::from(self.limits.mints_per_hour.min(Self::MINT_BURST));
+        let now = self.clock.instant();
+        let mut mints = lock(&self.mints);
+        let bucket = mints.entry(secret.to_owned()).or_insert(Bucket { tokens: burst, at: now });
+        let refilled = bucket.refilled(rate, burst, now);
+        if refilled >= 1.0 {
+            *bucket = Bucket { tokens: refilled - 1.0, at: now };
+            return Ok(());
+        }
+        let reason = format!(
+            "no more than {} new values of this secret are made in an hour",
+            self.limits.mints_per_hour
+        );
+        Err(Error::new(ErrorKind::RateLimited, "read", reason)
+            .with_retry_after(Some(Duration::from_secs_f64((1.0 - refilled) / rate)))
+            .with_help("find out why they do not last; `budget.mints_per_hour` sets the limit"))
     }
 
     /// Waits until one more request may be sent.
@@ -72,14 +113,23 @@ impl Budget {
     }
 
     fn take(&self) -> Duration {
-        let mut bucket = self.bucket.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut bucket = lock(&self.bucket);
         let now = self.clock.instant();
         let rate = self.limits.requests_per_second;
-        let refilled = bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate;
-        bucket.tokens = refilled.min(f64::from(self.limits.burst)) - 1.0;
-        bucket.at = now;
-        Duration::from_secs_f64((-bucket.tokens / rate).max(0.0))
+        let tokens = bucket.refilled(rate, f64::from(self.limits.burst), now) - 1.0;
+        *bucket = Bucket { tokens, at: now };
+        Duration::from_secs_f64((-tokens / rate).max(0.0))
     }
+}
+
+impl Bucket {
+    fn refilled(&self, rate: f64, burst: f64, now: Instant) -> f64 {
+        (self.tokens + now.duration_since(self.at).as_secs_f64() * rate).min(burst)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -90,13 +140,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_free_and_the_rest_comes_at_the_rate() {
-        let budget = Budget::new(BudgetLimits { requests_per_second: 10.0, burst: 5 }, Clock::system());
+        let budget = Budget::new(
+            BudgetLimits { requests_per_second: 10.0, burst: 5, ..BudgetLimits::default() },
+            Clock::system(),
+        );
         let start = Instant::now();
         for _ in 0..25 {
             drop(budget.acquire().await);
         }
         let taken = start.elapsed();
         assert!(taken >= Duration::from_millis(2000) && taken < Duration::from_millis(2100), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_holds_as_many_new_values_of_a_secret_as_it_may_and_a_first_burst() {
+        let budget =
+            Budget::new(BudgetLimits { mints_per_hour: 60, ..BudgetLimits::default() }, Clock::system());
+        let start = Instant::now();
+        let mut made = 0;
+        while start.elapsed() < Duration::from_secs(3600) {
+            match budget.mint("database/creds/orders") {
+                Ok(()) => made += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::RateLimited);
+                    tokio::time::sleep(error.retry_after().unwrap() + Duration::from_millis(1)).await;
+                }
+            }
+        }
+        assert!((75..=81).contains(&made), "{made}");
+        assert!(budget.mint("database/creds/other").is_ok(), "each secret counts for itself");
     }
 
     proptest! {
@@ -106,7 +178,7 @@ mod tests {
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let sent: Vec<Instant> = runtime.block_on(async {
-                let limits = BudgetLimits { requests_per_second: f64::from(rate), burst };
+                let limits = BudgetLimits { requests_per_second: f64::from(rate), burst, ..BudgetLimits::default() };
                 let budget = Budget::new(limits, Clock::system());
                 let mut sent = Vec::new();
                 for pause in pauses {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::error::{Error, Result};
-use crate::provider::Provider;
+use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
 use crate::secret::{Secret, Version};
 
@@ -95,12 +95,24 @@ impl<P: Provider> Provider for Retry<P> {
         self.inner.changes(reference)
     }
 
+    fn group(&self, reference: &SecretRef) -> Option<String> {
+        self.inner.group(reference)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.inner.leases()
+    }
+
+    fn realm(&self) -> String {
+        self.inner.realm()
+    }
+
     async fn maintain(&self) {
         self.inner.maintain().await;
     }
 
-    async fn close(&self) -> Result<()> {
-        self.inner.close().await
+    async fn close(&self, ending: Ending) -> Result<()> {
+        self.inner.close(ending).await
     }
 }
 

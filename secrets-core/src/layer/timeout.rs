@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::Provider;
+use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
 use crate::secret::{Secret, Version};
 
@@ -53,12 +53,24 @@ impl<P: Provider> Provider for Timeout<P> {
         self.inner.changes(reference)
     }
 
+    fn group(&self, reference: &SecretRef) -> Option<String> {
+        self.inner.group(reference)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.inner.leases()
+    }
+
+    fn realm(&self) -> String {
+        self.inner.realm()
+    }
+
     async fn maintain(&self) {
         self.inner.maintain().await;
     }
 
-    async fn close(&self) -> Result<()> {
-        bounded_close(self.limit, self.inner.close()).await
+    async fn close(&self, ending: Ending) -> Result<()> {
+        bounded_close(self.limit, self.inner.close(ending)).await
     }
 }
 
@@ -132,14 +144,14 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn close(&self) -> Result<()> {
+        async fn close(&self, _: Ending) -> Result<()> {
             std::future::pending().await
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn closing_is_bounded_too() {
-        let error = Timeout::new(Clinging, LIMIT).close().await.unwrap_err();
+        let error = Timeout::new(Clinging, LIMIT).close(Ending::Revoke).await.unwrap_err();
         assert_eq!(error.to_string(), "close: timed out: no answer within 2s");
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use keywheel_core::config::Listen;
-use keywheel_core::engine::{Engine, StatusHandle};
+use keywheel_core::State;
+use keywheel_core::config::{Config, Listen};
+use keywheel_core::engine::{Engine, Next, StatusHandle};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
@@ -14,18 +15,22 @@ use crate::shutdown::{Asked, Signals};
 
 /// Delivers everything once.
 pub(crate) async fn once(path: &Path) -> Result<(), Failure> {
-    Ok(Engine::build(&load(path)?, &clock())?.once().await?)
+    let config = load(path)?;
+    let state = open_state(&config)?;
+    Ok(Engine::build(&config, &clock(), &state)?.once().await?)
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again, and a bad new one is refused.
 pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-    let Prepared { mut engine, admin } = prepare(path, None).await?;
+    let config = load(path)?;
+    let state = open_state(&config)?;
+    let Prepared { mut engine, admin } = prepare(&config, &state, None).await?;
     let (status, seen) = watch::channel(engine.status());
     let mut admin = admin.map(|endpoint| endpoint.serve(&seen));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-    while let Some(next) = run(engine, path, admin.as_ref(), &mut signals).await? {
+    while let Some(next) = run(engine, path, &state, admin.as_ref(), &mut signals).await? {
         status.send_replace(next.engine.status());
         if let Some(endpoint) = next.admin {
             admin = Some(endpoint.serve(&seen));
@@ -41,28 +46,28 @@ pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
 async fn run(
     engine: Engine,
     path: &Path,
+    state: &State,
     admin: Option<&AdminTask>,
     signals: &mut Signals,
 ) -> Result<Option<Prepared>, Failure> {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let running = engine.run(async {
-        // A dropped sender stops the engine, too.
-        stopped.await.ok();
-    });
+    let (stop, stopped) = oneshot::channel::<Next>();
+    // A dropped sender stops the engine, too.
+    let running = engine.run(async { stopped.await.unwrap_or(Next::Nobody) });
     tokio::pin!(running);
     let next = loop {
         tokio::select! {
             ended = &mut running => return Err(ended.err().map_or_else(|| Failure::other("the engine stopped"), Failure::from)),
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
-                Asked::Reload => match prepare(path, admin).await {
+                Asked::Reload => match prepare_again(path, state, admin).await {
                     Ok(next) => break Some(next),
                     Err(failure) => error!(%failure, "the new configuration is refused; the old one stays"),
                 },
             }
         }
     };
-    drop(stop);
+    // An engine that has ended is told nothing any more.
+    stop.send(if next.is_some() { Next::Other } else { Next::Nobody }).ok();
     Ok(running.await.map(|()| next)?)
 }
 
@@ -86,12 +91,27 @@ struct AdminTask {
     task: Option<tokio::task::JoinHandle<()>>,
 }
 
-async fn prepare(path: &Path, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
+/// Opens what outlives the engines of this process, and the process itself where the configuration names a directory for it.
+fn open_state(config: &Config) -> Result<State, Failure> {
+    Ok(match &config.state_directory {
+        Some(directory) => State::open(directory)?,
+        None => State::in_memory(),
+    })
+}
+
+async fn prepare_again(path: &Path, state: &State, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
     let config = load(path)?;
-    let engine = Engine::build(&config, &clock())?;
+    if config.state_directory.as_deref() != state.directory() {
+        return Err(Failure::usage("`state_directory` cannot change while the agent runs; start it again"));
+    }
+    prepare(&config, state, admin).await
+}
+
+async fn prepare(config: &Config, state: &State, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
+    let engine = Engine::build(config, &clock(), state)?;
     let admin = match admin {
         Some(admin) if admin.listen == config.admin => None,
-        _ => Some(Endpoint::bind(config.admin).await?),
+        _ => Some(Endpoint::bind(config.admin.clone()).await?),
     };
     Ok(Prepared { engine, admin })
 }

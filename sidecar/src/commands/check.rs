@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use keywheel_core::State;
 use keywheel_core::engine::Engine;
 
 use super::{clock, load};
@@ -10,7 +11,7 @@ use crate::exit::Failure;
 
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    let engine = Engine::build(&config, &clock())?;
+    let engine = Engine::build(&config, &clock(), &State::in_memory())?;
     drop(engine);
     let secrets: usize = config.deliveries.iter().map(|delivery| delivery.secrets.len()).sum();
     let (providers, deliveries) = (config.providers.len(), config.deliveries.len());

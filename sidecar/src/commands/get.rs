@@ -8,8 +8,10 @@ use futures_util::future::join_all;
 use keywheel_core::client::Client;
 use keywheel_core::config::{Config, add_from_environment};
 use keywheel_core::environment::Environment;
+use keywheel_core::provider::Ending;
 use keywheel_core::quote;
-use keywheel_core::{Secret, SecretRef, SecretValue};
+use keywheel_core::{Secret, SecretRef, SecretValue, State};
+use tracing::info;
 use zeroize::Zeroizing;
 
 use super::clock;
@@ -23,7 +25,12 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     }
     let client = client(&args)?;
     let fetched = fetch(&client, &args.references).await;
-    client.close(CLOSE_LIMIT).await;
+    let leased = fetched.iter().flatten().filter_map(|(_, secret)| secret.upkeep.lease()).next();
+    if let Some(lease) = leased {
+        info!(seconds = lease.term.ttl.as_secs(), "the value has a lease, which nobody renews");
+    }
+    // A lease ends with the login that it was made with: whoever fetched it wants to use it.
+    client.close(if leased.is_some() { Ending::Keep } else { Ending::Revoke }, CLOSE_LIMIT).await;
     let printed = print(&fetched?, args.format)?;
     match &args.output {
         Some(path) => output::write_file(path, &printed, args.mode),
@@ -44,7 +51,7 @@ fn client(args: &GetArgs) -> Result<Client, Failure> {
     for reference in &args.references {
         add_from_environment(&mut providers, reference, &registry, &environment)?;
     }
-    Ok(Client::build(&providers, &clock())?)
+    Ok(Client::build(&providers, &clock(), &State::in_memory())?)
 }
 
 type Fetched<'a> = Vec<(&'a SecretRef, Secret)>;

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
+use keywheel_core::State;
 use keywheel_core::engine::Engine;
 
 use super::{clock, load};
 use crate::exit::Failure;
 
 pub(crate) async fn render(path: &Path) -> Result<(), Failure> {
-    let plans = Engine::build(&load(path)?, &clock())?.plan().await?;
+    let plans = Engine::build(&load(path)?, &clock(), &State::in_memory())?.plan().await?;
     let mut text = String::new();
     for (delivery, changes) in plans {
         text.push_str(&format!(

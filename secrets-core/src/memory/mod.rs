@@ -1,4 +1,8 @@
-//! The provider that is always built: secrets in this process, and failures by appointment.
+//! The provider that is always built: secrets in this process, leases, and failures by appointment.
+
+mod lender;
+
+pub use self::lender::{Lending, Loans};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,12 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
+use self::lender::Lender;
+use crate::clock::Clock;
 use crate::config::Section;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Provider, only_parameters};
+use crate::provider::{Leases, Provider, only_parameters};
 use crate::reference::SecretRef;
 use crate::registry::{Blueprint, Context, Kind};
 use crate::secret::{Secret, SecretValue, Version};
@@ -25,13 +32,14 @@ use crate::value::Value;
 #[derive(Clone)]
 pub struct Memory {
     source: Arc<Mutex<Source>>,
+    clock: Clock,
     hints: bool,
 }
 
 impl Memory {
     /// Makes an empty source.
     pub fn new() -> Self {
-        Self { source: Arc::default(), hints: true }
+        Self { source: Arc::default(), clock: Clock::system(), hints: true }
     }
 
     /// Makes this handle a provider that is never told of a change, so that its secrets have to be polled.
@@ -49,6 +57,27 @@ impl Memory {
     ) -> Version {
         let fields = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         self.source().put(path, Some(fields))
+    }
+
+    /// Makes the secret at `path` one that every read makes anew, with a lease. Its fields are `username`, another one each time, and
+    /// `password`.
+    pub fn lend(&self, path: &str, lending: Lending) {
+        self.source().lender.lend(path, lending);
+    }
+
+    /// Returns what was lent, and what became of it.
+    pub fn loans(&self) -> Loans {
+        self.source().lender.loans()
+    }
+
+    /// Ends the lease of this id, behind the borrower's back.
+    pub fn end_lease(&self, id: &str) {
+        self.source().lender.end(id);
+    }
+
+    /// Has another login take the place of the one that all leases so far were made with.
+    pub fn supersede_login(&self) {
+        self.source().lender.supersede();
     }
 
     /// Removes the secret at `path`.
@@ -99,7 +128,8 @@ impl Memory {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        self.source().read(reference.path()).map_err(|error| error.with("reference", reference.whole()))
+        let now = self.clock.now();
+        self.source().read(reference.path(), now).map_err(|error| error.with("reference", reference.whole()))
     }
 
     fn source(&self) -> MutexGuard<'_, Source> {
@@ -130,12 +160,19 @@ impl Provider for Memory {
     }
 
     async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
+        if self.source().lender.lends(reference.path()) {
+            return Ok(None);
+        }
         let secret = self.answer(reference, |source| source.version_checks += 1).await?;
         Ok((secret.version() != known).then_some(secret))
     }
 
     fn changes(&self, reference: &SecretRef) -> Option<watch::Receiver<()>> {
         self.hints.then(|| self.source().slot(reference.path()).hint.subscribe())
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
     }
 }
 
@@ -154,8 +191,8 @@ impl Kind for Memory {
 }
 
 impl Blueprint for Memory {
-    fn build(&self, _: Context) -> Result<Arc<dyn Provider>> {
-        Ok(Arc::new(self.clone()))
+    fn build(&self, context: Context) -> Result<Arc<dyn Provider>> {
+        Ok(Arc::new(Self { clock: context.clock, ..self.clone() }))
     }
 }
 
@@ -167,6 +204,7 @@ struct Source {
     delay: Duration,
     reads: usize,
     version_checks: usize,
+    lender: Lender,
 }
 
 #[derive(Default)]
@@ -189,12 +227,18 @@ impl Source {
         Version::new(slot.version)
     }
 
-    fn read(&mut self, path: &str) -> Result<Secret> {
+    /// Returns the fault that is appointed for this call.
+    fn fault(&mut self) -> Result<()> {
         if !self.faults.is_empty() {
             return Err(self.faults.remove(0));
         }
-        if let Some(error) = &self.outage {
-            return Err(error.clone());
+        self.outage.clone().map_or(Ok(()), Err)
+    }
+
+    fn read(&mut self, path: &str, now: Timestamp) -> Result<Secret> {
+        self.fault()?;
+        if self.lender.lends(path) {
+            return self.lender.mint(path, now);
         }
         let found = self.secrets.get(path).and_then(|slot| Some((slot.fields.as_ref()?, slot.version)));
         match found {

@@ -1,9 +1,15 @@
 //! When next: pure decisions about time, without a clock and without I/O.
 //!
-//! Each function takes what happened and a random number `unit` from `[0, 1)`, and returns a wait. The loops in
-//! [`keeper`](crate::keeper) and [`engine`](crate::engine) perform them.
+//! Each function takes what happened and a random number `unit` from `[0, 1)`, and returns a wait or a moment. The loops in
+//! [`keeper`](crate::keeper) and [`engine`](crate::engine) perform them. [`Standing`] is about secrets that end.
+
+mod ticks;
+mod upkeep;
 
 use std::time::Duration;
+
+pub use self::ticks::Ticks;
+pub use self::upkeep::{Standing, Step, lead, renew_after};
 
 /// The longest wait after a temporary failure: an outage that is over is noticed within this time, whatever the refresh interval.
 pub const LONGEST_TEMPORARY: Duration = Duration::from_secs(30);

@@ -1,0 +1,181 @@
+//! Reads any path of an engine that is not KV: a read, or a write where the reference has parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use keywheel_core::clock::later;
+use keywheel_core::config::parse_duration;
+use keywheel_core::fingerprint::Fingerprint;
+use keywheel_core::lease::{Lease, Term};
+use keywheel_core::{Error, ErrorKind, Result, Secret, Upkeep, Value, Version};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::endpoint::Logical;
+use super::error;
+use super::session::{Session, Token};
+use super::transport::Answer;
+
+/// A request on a path, with the parameters that are written to it; without any, it is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) path: &'a str,
+    pub(super) parameters: &'a BTreeMap<&'a str, &'a str>,
+}
+
+/// Sends the request once, and returns what it yields; `None` where there is nothing at the path. `at` is the moment of asking.
+///
+/// # Errors
+/// A refusal, or an answer of another shape.
+pub(super) async fn read(
+    session: &Session,
+    request: Request<'_>,
+    fingerprint: &Fingerprint,
+    at: Timestamp,
+) -> Result<Option<Secret>> {
+    let Request { path, parameters } = request;
+    let endpoint = match parameters.is_empty() {
+        true => Logical::read(path),
+        false => Logical::write(path, parameters),
+    };
+    let (answer, token) = session.ask_as("read", &endpoint).await?;
+    match answer.status {
+        200 => Made::of(&answer, request, at)?.secret(&token, fingerprint).map(Some),
+        404 => Ok(None),
+        _ => Err(refused(session, &answer, request)),
+    }
+}
+
+fn refused(session: &Session, answer: &Answer, request: Request<'_>) -> Error {
+    let Request { path, parameters } = request;
+    let error = error::refused(answer);
+    if answer.status == 400 && answer.says("unknown role") {
+        return Error::new(ErrorKind::NotFound, "read", "the engine has no such role").with("path", path);
+    }
+    let capability = if parameters.is_empty() { "read" } else { "update" };
+    match error.kind() {
+        ErrorKind::PermissionDenied => error
+            .with_help(format!("the policy must allow `{capability}` on {path}{}", session.doubt())),
+        ErrorKind::Unsupported if parameters.is_empty() => error.with_help(
+            "a path that has to be written to takes parameters, as in vault://pki/issue/web?common_name=web.example.com",
+        ),
+        ErrorKind::Invalid if !parameters.is_empty() => error.with_help("check the reference's parameters"),
+        _ => error,
+    }
+}
+
+/// What a request yielded.
+struct Made<'a> {
+    request: Request<'a>,
+    at: Timestamp,
+    answer: LogicalAnswer,
+    fields: BTreeMap<String, Value>,
+}
+
+impl<'a> Made<'a> {
+    fn of(answer: &Answer, request: Request<'a>, at: Timestamp) -> Result<Self> {
+        let mut parsed = answer.parse::<LogicalAnswer>()?;
+        match parsed.data.take() {
+            Some(fields) if !fields.is_empty() => Ok(Self { request, at, answer: parsed, fields }),
+            _ if parsed.auth.is_some() => Err(Error::new(
+                ErrorKind::Unsupported,
+                "read",
+                "the path is a login; name it under `auth` of the provider",
+            )),
+            _ => Err(Error::new(ErrorKind::Invalid, "read", "the answer holds no fields")),
+        }
+    }
+
+    fn secret(self, token: &Arc<Token>, fingerprint: &Fingerprint) -> Result<Secret> {
+        let upkeep = self.upkeep(token);
+        let version = match (&upkeep, self.text("serial_number")) {
+            (Upkeep::Expiry { .. }, Some(serial)) => Version::new(serial),
+            (Upkeep::Turn { .. }, _) => fingerprint.version_without(&self.fields, &VOLATILE),
+            _ => fingerprint.version(&self.fields),
+        };
+        let mut secret = Secret::try_new(self.fields, version)?;
+        secret.upkeep = upkeep;
+        Ok(secret)
+    }
+
+    /// Returns how the value stays fresh, by what the answer says of it.
+    fn upkeep(&self, token: &Arc<Token>) -> Upkeep {
+        let LogicalAnswer { lease_id, lease_duration, renewable, .. } = &self.answer;
+        if !lease_id.is_empty() {
+            token.hold(lease_id);
+            let term = Term::granted(self.at, Duration::from_secs(*lease_duration), *renewable);
+            return Upkeep::Lease(Lease { id: lease_id.clone(), holder: token.name().to_owned(), term });
+        }
+        let seconds = |name| self.number(name).map(Duration::from_secs);
+        if let (Some(ttl), true) = (seconds("ttl"), self.fields.contains_key("last_vault_rotation")) {
+            // A static role: the server replaces the password by itself, at a tick of its own that may come a little early.
+            let period = seconds("rotation_period").unwrap_or(ttl);
+            return Upkeep::Turn { at: later(self.at, ttl.saturating_sub(TURN_EARLY)), period };
+        }
+        let expires = |ends_at| Upkeep::Expiry { began_at: self.at, ends_at };
+        let expiration =
+            self.number("expiration").and_then(|at| Timestamp::from_second(at.try_into().ok()?).ok());
+        if let Some(ends_at) = expiration.filter(|ends_at| *ends_at > self.at) {
+            return expires(ends_at);
+        }
+        let parameter = self.request.parameters.get("ttl").and_then(|ttl| parse_duration(ttl).ok());
+        let token_ttl = seconds("ttl").filter(|_| self.fields.contains_key("token"));
+        match parameter.or(token_ttl).filter(|ttl| !ttl.is_zero()) {
+            Some(ttl) => expires(later(self.at, ttl)),
+            None if self.request.parameters.is_empty() => Upkeep::Poll { ends_at: None },
+            None => Upkeep::Once,
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        match self.fields.get(name)? {
+            Value::Number(number) => number.expose_text()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.fields.get(name)? {
+            Value::Bytes(text) => text.expose_text(),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct LogicalAnswer {
+    #[serde(default)]
+    lease_id: String,
+    #[serde(default)]
+    lease_duration: u64,
+    #[serde(default)]
+    renewable: bool,
+    data: Option<BTreeMap<String, Value>>,
+    auth: Option<IgnoredAny>,
+}
+
+/// What a static role's answer holds beside the credential: it changes with every read, or before the password does.
+const VOLATILE: [&str; 2] = ["ttl", "last_vault_rotation"];
+
+/// How much earlier than its whole seconds say a static role may turn.
+const TURN_EARLY: Duration = Duration::from_secs(1);
+
+/// The references whose last read made a new value: asking whether that changed must not make another one.
+#[derive(Debug, Default)]
+pub(super) struct Minting(std::sync::Mutex<BTreeSet<String>>);
+
+impl Minting {
+    pub(super) fn note(&self, reference: &str, is_minted: bool) {
+        let mut minting = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match is_minted {
+            true => minting.insert(reference.to_owned()),
+            false => minting.remove(reference),
+        };
+    }
+
+    pub(super) fn holds(&self, reference: &str) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(reference)
+    }
+}

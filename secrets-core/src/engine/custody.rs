@@ -1,0 +1,89 @@
+//! What the engine has to answer for beside the deliveries: leases that nobody keeps any more, and all of them at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::client::Client;
+use crate::keeper::{Keeper, KeeperHandle, RECORD, record};
+use crate::provider::Ending;
+use crate::reference::SecretRef;
+use crate::state::{Slot, State};
+
+/// The records of an engine's secrets.
+#[derive(Clone, Debug)]
+pub(super) struct Custody {
+    state: State,
+    kept: Vec<(SecretRef, Slot, KeeperHandle)>,
+    revoke_on_shutdown: bool,
+}
+
+impl Custody {
+    pub(super) fn new(
+        state: State,
+        keepers: &[Keeper],
+        handles: &BTreeMap<SecretRef, KeeperHandle>,
+        revoke_on_shutdown: bool,
+    ) -> Self {
+        let entry = |keeper: &Keeper| {
+            let handle = handles.get(keeper.reference())?.clone();
+            Some((keeper.reference().clone(), keeper.slot().clone(), handle))
+        };
+        Self { state, kept: keepers.iter().filter_map(entry).collect(), revoke_on_shutdown }
+    }
+
+    /// Gives back what earlier engines left and this one does not keep, then says once that a lease would not outlive the process, where it
+    /// would not.
+    pub(super) async fn watch(&self, client: &Client) {
+        self.sweep(client).await;
+        if self.state.directory().is_some() || self.kept.is_empty() {
+            return;
+        }
+        let leased = self.kept.iter().map(|(_, _, handle)| Box::pin(handle.leased()));
+        futures_util::future::select_all(leased).await;
+        info!(
+            "no `state_directory` is set: if this process is killed, the next one asks for new credentials while the old ones live on"
+        );
+    }
+
+    /// Ends the leases of records that no secret of the configuration has any more.
+    async fn sweep(&self, client: &Client) {
+        let kept: BTreeSet<&str> = self.kept.iter().map(|(_, slot, _)| slot.name()).collect();
+        let slots = match self.state.slots(RECORD).await {
+            Ok(slots) => slots,
+            Err(error) => return warn!(%error, "the state cannot be looked through"),
+        };
+        for slot in slots.iter().filter(|slot| !kept.contains(slot.name())) {
+            let Some(bytes) = slot.load().await else { continue };
+            if let Some((reference, realm, leases)) = record::read_leases(&bytes)
+                && let Ok(provider) = client.provider(&reference)
+                && provider.realm() == realm
+                && let Some(tends) = provider.leases()
+            {
+                for lease in leases {
+                    match tends.revoke(&lease).await {
+                        Ok(()) => {
+                            debug!(%reference, "gave back the lease of a secret that is not configured any more")
+                        }
+                        Err(error) => {
+                            info!(%reference, %error, "the lease of a secret that is not configured any more ends by itself")
+                        }
+                    }
+                }
+            }
+            slot.clear().await;
+        }
+    }
+
+    /// Ends the sessions, and forgets the values that end with them.
+    pub(super) async fn shut_down(&self, client: &Client, limit: Duration) {
+        client.shut_down(self.revoke_on_shutdown, limit).await;
+        for (reference, slot, handle) in &self.kept {
+            let leased = handle.kept().upkeep.is_some_and(|upkeep| upkeep.lease().is_some());
+            if leased && client.ending(reference, self.revoke_on_shutdown) == Ending::Revoke {
+                slot.clear().await;
+            }
+        }
+    }
+}

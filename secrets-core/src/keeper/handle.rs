@@ -1,0 +1,80 @@
+//! What others see of a secret that is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::holders::{Hold, Holders};
+use crate::error::Error;
+use crate::secret::{Secret, Upkeep};
+
+/// What is known of a secret at a moment. The newest good value stays while its source fails.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The newest good value; `None` until the first read succeeded.
+    pub secret: Option<Arc<Secret>>,
+    /// Counts the values: it tells a new one from the last, also where the source has written it under the same version.
+    pub revision: u64,
+    /// How the newest value stays fresh, renewals included.
+    pub upkeep: Option<Upkeep>,
+    /// When the newest value ends, where that is known: its lease's end or that of the login's token behind it.
+    pub deadline: Option<Timestamp>,
+    /// When the source last confirmed that this is the newest value.
+    pub confirmed_at: Option<Timestamp>,
+    /// When the source is asked next.
+    pub next_at: Option<Timestamp>,
+    /// Why the last attempt failed; `None` when it did not.
+    pub error: Option<Error>,
+    /// How many attempts failed in a row.
+    pub failures: u32,
+}
+
+/// Sees what a [`Keeper`](super::Keeper) keeps. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct KeeperHandle {
+    pub(super) state: watch::Receiver<Kept>,
+    pub(super) ask: mpsc::Sender<oneshot::Sender<()>>,
+    pub(super) holders: Holders,
+}
+
+impl KeeperHandle {
+    /// Returns what is known now.
+    pub fn kept(&self) -> Kept {
+        self.state.borrow().clone()
+    }
+
+    /// Returns [`Kept::revision`]: 0 until there is a value.
+    pub fn revision(&self) -> u64 {
+        self.state.borrow().revision
+    }
+
+    /// Has the leases of replaced values stay until the returned hold has confirmed a newer value, or is dropped.
+    pub fn hold(&self) -> Hold {
+        self.holders.hold()
+    }
+
+    /// Waits until there is a value with a lease; for ever when the keeper is gone.
+    pub(crate) async fn leased(&self) {
+        let mut state = self.state.clone();
+        let leased = |kept: &Kept| kept.upkeep.as_ref().and_then(Upkeep::lease).is_some();
+        if state.wait_for(leased).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Has the source asked now, and waits until it answered, `limit` has passed or the keeper is gone. No new value is made for it.
+    pub async fn refresh(&self, limit: Duration) {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            if self.ask.send(answer).await.is_ok() {
+                // The keeper is gone: nothing to wait for.
+                answered.await.ok();
+            }
+        };
+        // What did not come in time comes with the next change.
+        tokio::time::timeout_at(Instant::now() + limit, asked).await.ok();
+    }
+}

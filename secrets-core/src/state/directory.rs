@@ -1,0 +1,126 @@
+//! Records as files of one private, memory-backed directory.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::State;
+use crate::deliver::memory_backed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::SecretValue;
+
+/// A directory that is held open and locked: its records belong to this process.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    folder: OwnedFd,
+}
+
+impl Directory {
+    /// Opens the directory, or makes it.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let wrong = |reason: &str| Error::config(OPERATION, reason).with("state_directory", path.display());
+        memory_backed(path).map_err(|error| {
+            error.with("state_directory", path.display()).with_help("mount a tmpfs there")
+        })?;
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| wrong(&format!("cannot be made: {error}")))?;
+        }
+        match fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(wrong(&format!("cannot be made: {errno}"))),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = fs::open(path, flags, Mode::empty())
+            .map_err(|errno| wrong(&format!("cannot be opened: {errno}")))?;
+        let stat = fs::fstat(&folder).map_err(|errno| wrong(&format!("cannot be looked at: {errno}")))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(wrong("belongs to another user").with_help("name a folder below it; it will be made"));
+        }
+        if Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
+            return Err(wrong("is open to other users")
+                .with_help("make its mode 0700, or name a folder below it; it will be made"));
+        }
+        fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            wrong("is in use by another process").with_help("give each agent a directory of its own")
+        })?;
+        Ok(Self { path: path.to_owned(), folder })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the names of the records.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let entries = Dir::read_from(&self.folder).map_err(failed("list"))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed("list"))?;
+            if let Ok(name) = entry.file_name().to_str()
+                && !name.starts_with('.')
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Option<SecretValue>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match fs::openat(&self.folder, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed("read")(errno)),
+        };
+        let stat = fs::fstat(&file).map_err(failed("read"))?;
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > State::MAX_BYTES {
+            return Err(Error::new(ErrorKind::Invalid, OPERATION, "it is not a record of ours"));
+        }
+        let room = usize::try_from(size).unwrap_or_default();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
+        let mut limited = std::fs::File::from(file).take(size);
+        limited.read_to_end(&mut bytes).map_err(|error| io_failed("read", &error))?;
+        Ok(Some(SecretValue::copy_of(&bytes)))
+    }
+
+    /// Writes the record aside and renames it over the one before. A memory-backed volume needs no syncing.
+    pub(super) fn write(&self, name: &str, record: &SecretValue) -> Result<()> {
+        let draft = format!(".{name}");
+        self.remove(&draft)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            fs::openat(&self.folder, &draft, flags, Mode::RUSR | Mode::WUSR).map_err(failed("write"))?;
+        let written = std::fs::File::from(file).write_all(record.expose_secret());
+        let renamed = written
+            .map_err(|error| io_failed("write", &error))
+            .and_then(|()| fs::renameat(&self.folder, &draft, &self.folder, name).map_err(failed("write")));
+        if renamed.is_err() {
+            // The first error is the one to tell; what is left is removed by the next write.
+            self.remove(&draft).ok();
+        }
+        renamed
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        match fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed("remove")(errno)),
+        }
+    }
+}
+
+fn failed(verb: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::new(ErrorKind::Invalid, OPERATION, format!("cannot {verb} a record: {errno}"))
+}
+
+fn io_failed(verb: &str, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Invalid, OPERATION, format!("cannot {verb} a record: {}", error.kind()))
+}
+
+const OPERATION: &str = "keep state";

@@ -1,0 +1,149 @@
+//! What outlives an engine: logins, leases and the values that a read would make anew, so that whoever comes next goes on with them.
+//!
+//! A configuration that is read again takes over from memory. A process that is started again takes over from a [`State::open`]ed
+//! directory, which has to be memory-backed and private: it holds secrets.
+
+mod directory;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::warn;
+
+use self::directory::Directory;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::SecretValue;
+
+/// A place for a few small records, each under a name. Cheap to clone; clones share it.
+#[derive(Clone, Debug)]
+pub struct State(Arc<Store>);
+
+#[derive(Debug)]
+enum Store {
+    Memory(Mutex<BTreeMap<String, SecretValue>>),
+    Directory(Directory),
+}
+
+/// The place of one record.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    state: State,
+    name: String,
+}
+
+impl State {
+    /// The largest record, in bytes: a secret as JSON may write it.
+    pub const MAX_BYTES: u64 = 8 << 20;
+
+    /// Makes a place in memory, which ends with the process.
+    pub fn in_memory() -> Self {
+        Self(Arc::new(Store::Memory(Mutex::default())))
+    }
+
+    /// Opens `directory`, made with 0700 where it is missing, for this process alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when it is on a disk, belongs to another user, is open to others, or is in use by another process.
+    pub fn open(directory: &Path) -> Result<Self> {
+        Ok(Self(Arc::new(Store::Directory(Directory::open(directory)?))))
+    }
+
+    /// Returns the directory, where there is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match &*self.0 {
+            Store::Memory(_) => None,
+            Store::Directory(directory) => Some(directory.path()),
+        }
+    }
+
+    /// Returns the place of the record `name` of this kind; both have letters, digits, `-` and `_` alone.
+    pub fn slot(&self, kind: &str, name: &str) -> Slot {
+        Slot { state: self.clone(), name: format!("{kind}.{name}") }
+    }
+
+    /// Returns the places of this kind that hold a record.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn slots(&self, kind: &str) -> Result<Vec<Slot>> {
+        let names = self.with(|store| match store {
+            Store::Memory(records) => Ok(lock(records).keys().cloned().collect()),
+            Store::Directory(directory) => directory.names(),
+        });
+        let prefix = format!("{kind}.");
+        let mut names: Vec<String> = names.await?;
+        names.retain(|name| name.starts_with(&prefix));
+        Ok(names.into_iter().map(|name| Slot { state: self.clone(), name }).collect())
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(ErrorKind::Invalid, "keep state", "the file work ended by itself")),
+        }
+    }
+}
+
+impl Slot {
+    /// Returns the name, which is also that of the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the record; none where there is none, or none that can be read, which is logged.
+    pub async fn load(&self) -> Option<SecretValue> {
+        let name = self.name.clone();
+        let loaded = self.state.with(move |store| match store {
+            Store::Memory(records) => {
+                Ok(lock(records).get(&name).map(|record| SecretValue::copy_of(record.expose_secret())))
+            }
+            Store::Directory(directory) => directory.read(&name),
+        });
+        loaded.await.unwrap_or_else(|error| {
+            warn!(record = self.name, %error, "a record of the state cannot be read; it is left out");
+            None
+        })
+    }
+
+    /// Replaces the record, whole or not at all. A failure is logged: the program goes on, and only a restart would miss the record.
+    pub async fn save(&self, record: SecretValue) {
+        let name = self.name.clone();
+        let saved = self.state.with(move |store| match store {
+            Store::Memory(records) => {
+                lock(records).insert(name, record);
+                Ok(())
+            }
+            Store::Directory(directory) => directory.write(&name, &record),
+        });
+        if let Err(error) = saved.await {
+            warn!(record = self.name, %error, "the state cannot be saved; a restart would not know of it");
+        }
+    }
+
+    /// Removes the record, if there is one.
+    pub async fn clear(&self) {
+        let name = self.name.clone();
+        let cleared = self.state.with(move |store| match store {
+            Store::Memory(records) => {
+                lock(records).remove(&name);
+                Ok(())
+            }
+            Store::Directory(directory) => directory.remove(&name),
+        });
+        if let Err(error) = cleared.await {
+            warn!(record = self.name, %error, "a record of the state cannot be removed");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
