@@ -14,6 +14,7 @@
 //! - [`Stage`]: server, token file and volume together, and a configuration for them.
 //! - [`Tmpfs`]: a memory-backed volume of a chosen size.
 //! - [`Readers`]: threads that read a delivery as applications do, and note every inconsistency.
+//! - [`PairReaders`]: threads that read certificates with their keys, and see whether they fit.
 //! - [`Snapshot`]: a folder as it was, to tell whether anything in it was touched.
 //! - [`Witness`]: a dummy application that notes its signals.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
@@ -30,6 +31,7 @@
     reason = "a test that cannot set its stage has failed, and the panic says where"
 )]
 
+pub mod accounts;
 pub mod built;
 pub mod certificates;
 pub mod faults;
@@ -38,12 +40,15 @@ pub mod http;
 pub mod keywheel;
 mod loopback;
 pub mod openbao;
+pub mod pairs;
 pub mod ports;
 pub mod postgres;
+pub mod probe;
 pub mod process;
 pub mod readers;
 pub mod service_account;
 pub mod snapshot;
+pub mod soak;
 mod sql;
 pub mod stage;
 pub mod tmpfs;
@@ -51,10 +56,13 @@ pub mod token_review;
 pub mod wait;
 pub mod witness;
 
+pub use accounts::Accounts;
 pub use faults::{Fault, Faults};
 pub use keywheel::{Finished, Keywheel, Launch};
 pub use openbao::{OpenBao, Options};
+pub use pairs::{PairReaders, PairTally};
 pub use postgres::Postgres;
+pub use probe::{Probe, Sightings};
 pub use process::{Process, Signal};
 pub use readers::{Readers, Tally};
 pub use snapshot::Snapshot;

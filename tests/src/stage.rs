@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use crate::service_account::{Issuer, ServiceAccount};
 use crate::{OpenBao, Tmpfs};
 
-/// A server whose jwt auth at `auth/jwt` lets the pod `orders` read everything in `secret/` and `kv1/`, the pod's
-/// projected token, and a volume.
+/// A server whose jwt auth at `auth/jwt` lets the pod `orders` read everything in `secret/` and `kv1/`, and have
+/// credentials and certificates made where engines for them are; the pod's projected token, and a volume.
 #[derive(Debug)]
 pub struct Stage {
     /// The server.
@@ -113,4 +113,8 @@ const POLICY: &str = "orders";
 const READ_ALL: &str = r#"
 path "secret/*" { capabilities = ["read"] }
 path "kv1/*" { capabilities = ["read"] }
+path "database/creds/*" { capabilities = ["read"] }
+path "database/static-creds/*" { capabilities = ["read"] }
+path "pki/issue/*" { capabilities = ["update"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
 "#;

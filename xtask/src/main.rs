@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = arguments.collect();
     let done = match command.as_str() {
         "test" => test::run(&rest),
+        "soak" => test::soak(&rest),
         "bench" => bench::run(&rest),
         "deps" => deps::run(),
         _ => {
@@ -43,6 +44,7 @@ usage: cargo xtask COMMAND
 
   test [ARG…]   bring the servers that the tests need into target/real-parts, then run every test;
                 ARGs go to `cargo nextest run` (or `cargo test`), and then documentation tests are left out
+  soak [ARG…]   run the tests that last long at their full length, one after the other (a quarter of an hour); needs cargo-nextest
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
   deps          check the arrows between the packages and the dependency tree";
 

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test of the workspace, with everything that they need.
+//! `cargo xtask test`: every test of the workspace, with everything that they need. `cargo xtask soak`: the long ones, at their full length.
 
 use anyhow::Result;
 
@@ -6,13 +6,19 @@ use crate::command::works;
 use crate::real_parts::RealParts;
 use crate::{command, packages, workspace};
 
+/// Brings the real parts, builds the programs and runs the tests that last long, each as long as it should; `arguments` go to the test runner.
+pub(crate) fn soak(arguments: &[String]) -> Result<()> {
+    let parts = prepare()?;
+    let mut tests = workspace::cargo();
+    tests.args(["nextest", "run", "--config-file=tests/nextest.toml", "--profile=soak", "--no-capture"]);
+    tests.args(EVERYTHING).env("KEYWHEEL_SOAK", "1");
+    parts.pass_to(&mut tests);
+    command::run(tests.args(arguments))
+}
+
 /// Brings the real parts, builds the programs and runs the tests; `arguments` go to the test runner.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    packages::ensure()?;
-    let parts = RealParts::bring()?;
-
-    // The tests start these programs; built with the tests' own features, so that nothing is compiled twice.
-    command::run(workspace::cargo().arg("build").args(EVERYTHING).arg("--all-targets"))?;
+    let parts = prepare()?;
 
     let mut tests = workspace::cargo();
     if works("cargo", &["nextest", "--version"]) {
@@ -27,6 +33,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         command::run(workspace::cargo().args(["test", "--doc"]).args(EVERYTHING))?;
     }
     Ok(())
+}
+
+fn prepare() -> Result<RealParts> {
+    packages::ensure()?;
+    let parts = RealParts::bring()?;
+
+    // The tests start these programs; built with the tests' own features, so that nothing is compiled twice.
+    command::run(workspace::cargo().arg("build").args(EVERYTHING).arg("--all-targets"))?;
+    Ok(parts)
 }
 
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];

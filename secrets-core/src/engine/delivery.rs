@@ -137,8 +137,13 @@ impl Delivery {
         Ok(())
     }
 
-    /// Tells whether a generation was made for this delivery as it is configured now.
+    /// Tells whether a generation was made for this delivery as it is configured now, of values that do not end: whether a credential with a
+    /// lease is still good, only whoever keeps it can say.
     fn is_of(&self, manifest: &Manifest) -> bool {
+        let mut secrets = manifest.files.values().flat_map(|file| &file.secrets);
+        if secrets.any(|secret| secret.lease_deadline.is_some()) {
+            return false;
+        }
         let paths = manifest.files.keys().map(String::as_str).collect();
         manifest.delivery == self.config.name && self.config.files.makes(&paths, self.inputs.keys())
     }

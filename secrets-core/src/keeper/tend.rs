@@ -119,7 +119,6 @@ impl Keeper {
         (tending.is_lost, tending.parent) = (false, None);
         tending.can_look_up = self.provider.leases().is_some();
         self.publish(secret, self.clock.now());
-        self.told.iter().for_each(|wake| wake.notify_one());
     }
 
     async fn take_term(&mut self, term: Term, tending: &mut Tending) {
@@ -138,6 +137,7 @@ impl Keeper {
         self.state.send_modify(|kept| kept.upkeep = Some(upkeep));
     }
 
+    /// Hands a value out.
     pub(super) fn publish(&self, secret: Secret, now: Timestamp) {
         self.state.send_modify(|kept| {
             kept.upkeep = Some(secret.upkeep.clone());
@@ -146,6 +146,7 @@ impl Keeper {
             kept.revision += 1;
             kept.confirmed_at = Some(now);
         });
+        self.told.iter().for_each(|wake| wake.notify_one());
     }
 
     /// Publishes when the value ends, now that the login's token behind it may have been renewed.

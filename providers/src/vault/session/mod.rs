@@ -147,6 +147,8 @@ impl Session {
     /// # Errors
     /// No answer, or a refusal.
     pub(super) async fn revoke(&self, lease: &Lease) -> Result<()> {
+        // Has the tokens of the session before, where nothing was asked yet.
+        self.token().await?;
         let Some(token) = self.holder(lease) else {
             // Its token has ended or was given back, and the lease with it.
             return Ok(());
