@@ -98,15 +98,15 @@ fn resolve(directory: &Path) -> PathBuf {
 /// Returns the leaf of a pair whose key fits and whose chain ends with another certificate.
 fn fitting_leaf(pair: &Path) -> io::Result<Vec<u8>> {
     let (certificates, key) = (fs::read(pair.join("tls.crt"))?, fs::read(pair.join("tls.key"))?);
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&certificates)
-        .collect::<Result<_, _>>()
-        .map_err(io::Error::other)?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(&certificates).collect::<Result<_, _>>().map_err(io::Error::other)?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(io::Error::other)?;
     if chain.len() < 2 {
         return Err(io::Error::other("no chain behind the leaf"));
     }
     let leaf = chain[0].to_vec();
-    let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(io::Error::other)?;
+    let pair =
+        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(io::Error::other)?;
     pair.keys_match().map_err(io::Error::other)?;
     Ok(leaf)
 }

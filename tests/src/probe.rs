@@ -38,8 +38,12 @@ impl Probe {
     /// Starts to log in to `postgres` every `interval` with what is in `file` at that moment.
     pub fn start(postgres: &Arc<Postgres>, file: &Path, interval: Duration) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let prober =
-            Prober { postgres: Arc::clone(postgres), file: file.to_owned(), interval, over: Arc::clone(&over) };
+        let prober = Prober {
+            postgres: Arc::clone(postgres),
+            file: file.to_owned(),
+            interval,
+            over: Arc::clone(&over),
+        };
         Self { over, thread: Some(thread::spawn(move || prober.run())) }
     }
 

@@ -55,6 +55,12 @@ impl Stage {
         token
     }
 
+    /// Returns a token of the pod's account for another audience than the server's.
+    pub fn token_for(&self, audience: &str) -> String {
+        let account = ServiceAccount { audience: audience.to_owned(), ..self.account.clone() };
+        self.issuer.token(&account, 0..3600)
+    }
+
     /// Returns the file with the pod's token.
     pub fn token_file(&self) -> PathBuf {
         self.pod.path().join("token")

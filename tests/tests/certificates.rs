@@ -75,10 +75,15 @@ fn start(config: &str) -> Keywheel {
 fn configuration(stage: &Stage, names: &[String], ttl: &str, more: &str) -> String {
     let (mut secrets, mut files) = (String::new(), String::new());
     for name in names {
-        writeln!(secrets, "      {name}: \"vault://pki/issue/web?common_name={name}.shop.test&ttl={ttl}\"").unwrap();
+        writeln!(secrets, "      {name}: \"vault://pki/issue/web?common_name={name}.shop.test&ttl={ttl}\"")
+            .unwrap();
         let chain = format!("{{{{ {name}.certificate }}}}\\n{{{{ {name}.ca_chain | join('\\n') }}}}\\n");
         writeln!(files, "      - {{path: {name}/tls.crt, value: \"{chain}\"}}").unwrap();
-        writeln!(files, "      - {{path: {name}/tls.key, value: \"{{{{ {name}.private_key }}}}\\n\", mode: \"0400\"}}").unwrap();
+        writeln!(
+            files,
+            "      - {{path: {name}/tls.key, value: \"{{{{ {name}.private_key }}}}\\n\", mode: \"0400\"}}"
+        )
+        .unwrap();
     }
     let delivery = format!("    secrets:\n{secrets}    files:\n{files}");
     let config = stage.configuration(&delivery);

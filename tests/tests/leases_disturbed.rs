@@ -93,6 +93,12 @@ fn a_policy_that_is_taken_away_costs_no_more_than_the_credential() {
     let mark = scene.accounts.stage.bao.mark();
     scene.accounts.stage.forbid();
     scene.holds_for(forbidden);
+    let readiness = scene.agent.admin("/readyz").unwrap();
+    assert!(
+        readiness.status == 503 && readiness.text().contains("account has ended at"),
+        "{}",
+        readiness.text()
+    );
     let requests = scene.accounts.stage.bao.requests_since(mark);
     let minting = requests.iter().filter(|request| request.path == "database/creds/app").count();
     let logins = requests.iter().filter(|request| request.path == "auth/jwt/login").count();

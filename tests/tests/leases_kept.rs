@@ -168,7 +168,11 @@ fn a_fetched_credential_lives_on_and_a_dry_run_leaves_none() {
     assert!(planned.stdout.contains("account"), "{}", planned.stdout);
     wait::until(BOUND, "the credential to be given back", || accounts.made().is_empty().then_some(()));
 
-    let got = Launch::new("get").config(&config).arg("vault://database/creds/app").args(["--format", "json"]).output();
+    let got = Launch::new("get")
+        .config(&config)
+        .arg("vault://database/creds/app")
+        .args(["--format", "json"])
+        .output();
     assert_eq!(got.code, Some(0), "{}", got.stderr);
     let got: serde_json::Value = serde_json::from_str(&got.stdout).unwrap();
     let (user, password) = (got["username"].as_str().unwrap(), got["password"].as_str().unwrap());

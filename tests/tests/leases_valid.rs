@@ -26,7 +26,10 @@ fn a_dynamic_credential_never_lapses() {
     let minted = accounts.stage.bao.count_since(mark, "database/creds/app");
     let renewed = accounts.stage.bao.count_since(mark, "sys/leases/renew");
     let all = accounts.stage.bao.requests_since(mark).len();
-    eprintln!("{span:?}: {} probes, {minted} credentials, {renewed} renewals, {all} requests in all", seen.probes);
+    eprintln!(
+        "{span:?}: {} probes, {minted} credentials, {renewed} renewals, {all} requests in all",
+        seen.probes
+    );
 
     assert_eq!(seen.refusals, [""; 0]);
     assert_eq!((seen.failures, seen.overtaken), (0, 0));
@@ -100,5 +103,7 @@ fn the_manifest_and_the_status_say_when_a_lease_ends() {
     let early = truth.duration_since(ends).as_secs_f64();
     assert!((0.0..2.0).contains(&early), "it ends at {ends}, in truth at {truth}");
     let metrics = agent.admin("/metrics").unwrap().text();
-    assert!(metrics.contains("keywheel_lease_deadline_timestamp_seconds{delivery=\"orders\",secret=\"account\"}"));
+    assert!(
+        metrics.contains("keywheel_lease_deadline_timestamp_seconds{delivery=\"orders\",secret=\"account\"}")
+    );
 }

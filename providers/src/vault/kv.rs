@@ -74,7 +74,8 @@ pub(super) async fn read2(
     match answer.status {
         200 => {
             let Answer2 { data: Some(fields), metadata } = answer.parse::<Outer<Answer2>>()?.data else {
-                return Err(Error::new(ErrorKind::Invalid, "read", "the answer holds no fields"));
+                return Err(Error::new(ErrorKind::Invalid, "read", "the answer holds no fields")
+                    .with("path", &answer.path));
             };
             let mut secret = Secret::try_new(fields, Version::new(metadata.version))?;
             secret.upkeep = Upkeep::Poll { ends_at: metadata.deletion_time() };

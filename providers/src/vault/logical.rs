@@ -79,12 +79,15 @@ impl<'a> Made<'a> {
         let mut parsed = answer.parse::<LogicalAnswer>()?;
         match parsed.data.take() {
             Some(fields) if !fields.is_empty() => Ok(Self { request, at, answer: parsed, fields }),
-            _ if parsed.auth.is_some() => Err(Error::new(
-                ErrorKind::Unsupported,
-                "read",
-                "the path is a login; name it under `auth` of the provider",
-            )),
-            _ => Err(Error::new(ErrorKind::Invalid, "read", "the answer holds no fields")),
+            _ => {
+                let (kind, reason) = match parsed.auth {
+                    Some(_) => {
+                        (ErrorKind::Unsupported, "the path is a login; name it under `auth` of the provider")
+                    }
+                    None => (ErrorKind::Invalid, "the answer holds no fields"),
+                };
+                Err(Error::new(kind, "read", reason).with("path", request.path))
+            }
         }
     }
 

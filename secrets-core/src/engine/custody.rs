@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::client::Client;
 use crate::keeper::{Keeper, KeeperHandle, RECORD, record};
@@ -50,11 +50,7 @@ impl Custody {
     /// Ends the leases of records that no secret of the configuration has any more.
     async fn sweep(&self, client: &Client) {
         let kept: BTreeSet<&str> = self.kept.iter().map(|(_, slot, _)| slot.name()).collect();
-        let slots = match self.state.slots(RECORD).await {
-            Ok(slots) => slots,
-            Err(error) => return warn!(%error, "the state cannot be looked through"),
-        };
-        for slot in slots.iter().filter(|slot| !kept.contains(slot.name())) {
+        for slot in self.state.slots(RECORD).iter().filter(|slot| !kept.contains(slot.name())) {
             let Some(bytes) = slot.load().await else { continue };
             if let Some((reference, realm, leases)) = record::read_leases(&bytes)
                 && let Ok(provider) = client.provider(&reference)

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 /// The standing of every delivery at a moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// Whether every delivery has a generation and no secret is staler than it may be.
+    /// Whether every delivery has a generation, and no secret has ended or is staler than it may be.
     pub ready: bool,
     /// The deliveries, in the order of the configuration.
     pub deliveries: Vec<DeliveryStatus>,
@@ -50,6 +50,8 @@ pub struct SecretStatus {
     pub lease_deadline: Option<Timestamp>,
     /// Whether its source has not confirmed it for longer than `max_stale`.
     pub stale: bool,
+    /// Whether the value has ended, and there is no newer one.
+    pub ended: bool,
     /// How many attempts failed in a row.
     pub failures: u32,
     /// Why the last attempt failed.
@@ -89,7 +91,7 @@ impl StatusHandle {
 impl DeliveryStatus {
     /// Tells whether an application may rely on the files.
     pub fn is_ready(&self) -> bool {
-        self.generation.is_some() && !self.secrets.iter().any(|secret| secret.stale)
+        self.generation.is_some() && !self.secrets.iter().any(|secret| secret.stale || secret.ended)
     }
 }
 
@@ -117,6 +119,7 @@ fn secret_status(name: &str, input: &Input, since: Option<Timestamp>, now: Times
     let limit = input.config.max_stale.and_then(|limit| SignedDuration::try_from(limit).ok());
     // A source that hangs has not failed yet; that it should have answered is enough.
     let is_late = kept.error.is_some() || kept.next_at.is_none_or(|next_at| now > next_at);
+    let ended = kept.deadline.is_some_and(|deadline| deadline <= now);
     let stale = match (limit, kept.confirmed_at.or(since)) {
         (Some(limit), Some(confirmed_at)) => is_late && now.duration_since(confirmed_at) > limit,
         _ => false,
@@ -129,6 +132,7 @@ fn secret_status(name: &str, input: &Input, since: Option<Timestamp>, now: Times
         next_at: kept.next_at,
         lease_deadline: kept.deadline,
         stale,
+        ended,
         failures: kept.failures,
         error: kept.error.as_ref().map(ToString::to_string),
     }

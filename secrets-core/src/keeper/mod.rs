@@ -214,7 +214,7 @@ impl Keeper {
     /// Remembers a value that a read would make anew, and forgets the one before otherwise.
     async fn remember(&self, secret: &Secret, upkeep: &Upkeep, outgoing: &[crate::lease::Lease]) {
         if !upkeep.is_minted() {
-            return;
+            return self.slot.clear().await;
         }
         match record::write(&self.provider.realm(), &self.reference, secret, upkeep, outgoing) {
             Some(record) => self.slot.save(record).await,

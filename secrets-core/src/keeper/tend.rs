@@ -95,6 +95,7 @@ impl Keeper {
             Outcome::Lost => {
                 warn!(reference = %self.reference, "the lease has ended before its time; a new value is asked for");
                 tending.is_lost = true;
+                self.state.send_modify(|kept| kept.deadline = Some(now));
                 return;
             }
             Outcome::Same => {}
@@ -151,6 +152,9 @@ impl Keeper {
 
     /// Publishes when the value ends, now that the login's token behind it may have been renewed.
     pub(super) fn note_parent(&self, tending: &Tending) {
+        if tending.is_lost {
+            return;
+        }
         let parent = tending.parent.as_ref().map(|parent| *parent.borrow());
         self.state.send_if_modified(|kept| {
             let deadline = kept.upkeep.as_ref().and_then(|upkeep| upkeep.deadline(parent));

@@ -1,8 +1,10 @@
 //! Records as files of one private, memory-backed directory.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -13,11 +15,12 @@ use crate::deliver::memory_backed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::SecretValue;
 
-/// A directory that is held open and locked: its records belong to this process.
+/// A directory that is held open and locked: its records belong to this process, which knows them all.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     folder: OwnedFd,
+    names: Mutex<BTreeSet<String>>,
 }
 
 impl Directory {
@@ -48,7 +51,8 @@ impl Directory {
         fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
             wrong("is in use by another process").with_help("give each agent a directory of its own")
         })?;
-        Ok(Self { path: path.to_owned(), folder })
+        let names = Mutex::new(list(&folder)?);
+        Ok(Self { path: path.to_owned(), folder, names })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -56,18 +60,17 @@ impl Directory {
     }
 
     /// Returns the names of the records.
-    pub(super) fn names(&self) -> Result<Vec<String>> {
-        let entries = Dir::read_from(&self.folder).map_err(failed("list"))?;
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed("list"))?;
-            if let Ok(name) = entry.file_name().to_str()
-                && !name.starts_with('.')
-            {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+    pub(super) fn names(&self) -> Vec<String> {
+        self.known().iter().cloned().collect()
+    }
+
+    /// Tells whether there is a record of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.known().contains(name)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Option<SecretValue>> {
@@ -92,7 +95,7 @@ impl Directory {
     /// Writes the record aside and renames it over the one before. A memory-backed volume needs no syncing.
     pub(super) fn write(&self, name: &str, record: &SecretValue) -> Result<()> {
         let draft = format!(".{name}");
-        self.remove(&draft)?;
+        self.unlink(&draft)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             fs::openat(&self.folder, &draft, flags, Mode::RUSR | Mode::WUSR).map_err(failed("write"))?;
@@ -100,19 +103,42 @@ impl Directory {
         let renamed = written
             .map_err(|error| io_failed("write", &error))
             .and_then(|()| fs::renameat(&self.folder, &draft, &self.folder, name).map_err(failed("write")));
-        if renamed.is_err() {
+        match renamed {
+            Ok(()) => {
+                self.known().insert(name.to_owned());
+            }
             // The first error is the one to tell; what is left is removed by the next write.
-            self.remove(&draft).ok();
+            Err(_) => drop(self.unlink(&draft)),
         }
         renamed
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<()> {
+        self.unlink(name)?;
+        self.known().remove(name);
+        Ok(())
+    }
+
+    fn unlink(&self, name: &str) -> Result<()> {
         match fs::unlinkat(&self.folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(failed("remove")(errno)),
         }
     }
+}
+
+/// Lists the records; a name that begins with a dot is a draft that a crash left.
+fn list(folder: &OwnedFd) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(folder).map_err(failed("list"))? {
+        let entry = entry.map_err(failed("list"))?;
+        if let Ok(name) = entry.file_name().to_str()
+            && !name.starts_with('.')
+        {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn failed(verb: &'static str) -> impl Fn(Errno) -> Error {

@@ -63,29 +63,14 @@ impl State {
     }
 
     /// Returns the places of this kind that hold a record.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub async fn slots(&self, kind: &str) -> Result<Vec<Slot>> {
-        let names = self.with(|store| match store {
-            Store::Memory(records) => Ok(lock(records).keys().cloned().collect()),
+    pub fn slots(&self, kind: &str) -> Vec<Slot> {
+        let names: Vec<String> = match &*self.0 {
+            Store::Memory(records) => lock(records).keys().cloned().collect(),
             Store::Directory(directory) => directory.names(),
-        });
+        };
         let prefix = format!("{kind}.");
-        let mut names: Vec<String> = names.await?;
-        names.retain(|name| name.starts_with(&prefix));
-        Ok(names.into_iter().map(|name| Slot { state: self.clone(), name }).collect())
-    }
-
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let store = Arc::clone(&self.0);
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(done) => done,
-            Err(_) => Err(Error::new(ErrorKind::Invalid, "keep state", "the file work ended by itself")),
-        }
+        let ours = names.into_iter().filter(|name| name.starts_with(&prefix));
+        ours.map(|name| Slot { state: self.clone(), name }).collect()
     }
 }
 
@@ -97,14 +82,14 @@ impl Slot {
 
     /// Returns the record; none where there is none, or none that can be read, which is logged.
     pub async fn load(&self) -> Option<SecretValue> {
-        let name = self.name.clone();
-        let loaded = self.state.with(move |store| match store {
+        let loaded = match &*self.state.0 {
             Store::Memory(records) => {
-                Ok(lock(records).get(&name).map(|record| SecretValue::copy_of(record.expose_secret())))
+                Ok(lock(records).get(&self.name).map(|record| SecretValue::copy_of(record.expose_secret())))
             }
-            Store::Directory(directory) => directory.read(&name),
-        });
-        loaded.await.unwrap_or_else(|error| {
+            Store::Directory(directory) if !directory.has(&self.name) => Ok(None),
+            Store::Directory(_) => self.with_files(|directory, name| directory.read(name)).await,
+        };
+        loaded.unwrap_or_else(|error| {
             warn!(record = self.name, %error, "a record of the state cannot be read; it is left out");
             None
         })
@@ -112,31 +97,48 @@ impl Slot {
 
     /// Replaces the record, whole or not at all. A failure is logged: the program goes on, and only a restart would miss the record.
     pub async fn save(&self, record: SecretValue) {
-        let name = self.name.clone();
-        let saved = self.state.with(move |store| match store {
+        let saved = match &*self.state.0 {
             Store::Memory(records) => {
-                lock(records).insert(name, record);
+                lock(records).insert(self.name.clone(), record);
                 Ok(())
             }
-            Store::Directory(directory) => directory.write(&name, &record),
-        });
-        if let Err(error) = saved.await {
+            Store::Directory(_) => {
+                self.with_files(move |directory, name| directory.write(name, &record)).await
+            }
+        };
+        if let Err(error) = saved {
             warn!(record = self.name, %error, "the state cannot be saved; a restart would not know of it");
         }
     }
 
     /// Removes the record, if there is one.
     pub async fn clear(&self) {
-        let name = self.name.clone();
-        let cleared = self.state.with(move |store| match store {
+        let cleared = match &*self.state.0 {
             Store::Memory(records) => {
-                lock(records).remove(&name);
+                lock(records).remove(&self.name);
                 Ok(())
             }
-            Store::Directory(directory) => directory.remove(&name),
-        });
-        if let Err(error) = cleared.await {
+            Store::Directory(directory) if !directory.has(&self.name) => Ok(()),
+            Store::Directory(_) => self.with_files(|directory, name| directory.remove(name)).await,
+        };
+        if let Err(error) = cleared {
             warn!(record = self.name, %error, "a record of the state cannot be removed");
+        }
+    }
+
+    /// Does file work away from the loop that waits.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Directory, &str) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (store, name) = (Arc::clone(&self.state.0), self.name.clone());
+        let work = move || match &*store {
+            Store::Directory(directory) => work(directory, &name),
+            Store::Memory(_) => Err(Error::new(ErrorKind::Invalid, "keep state", "there are no files")),
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(ErrorKind::Invalid, "keep state", "the file work ended by itself")),
         }
     }
 }

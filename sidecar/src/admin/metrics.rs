@@ -12,7 +12,7 @@ pub(super) fn write(status: &Status) -> String {
     family(
         &mut out,
         "keywheel_ready",
-        "Whether the delivery has a generation and nothing in it is staler than it may be.",
+        "Whether the delivery has a generation and nothing in it has ended or is staler than it may be.",
     );
     for delivery in &status.deliveries {
         let ready = f64::from(u8::from(delivery.is_ready()));
@@ -34,7 +34,7 @@ pub(super) fn write(status: &Status) -> String {
 
 type Measure = fn(&SecretStatus) -> Option<f64>;
 
-const FAMILIES: [(&str, &str, Measure); 4] = [
+const FAMILIES: [(&str, &str, Measure); 5] = [
     ("keywheel_last_refresh_timestamp_seconds", "When the source last confirmed the value.", |secret| {
         secret.confirmed_at.map(seconds)
     }),
@@ -43,6 +43,9 @@ const FAMILIES: [(&str, &str, Measure); 4] = [
     }),
     ("keywheel_stale", "Whether the value is staler than it may be.", |secret| {
         Some(f64::from(u8::from(secret.stale)))
+    }),
+    ("keywheel_ended", "Whether the value has ended and there is no newer one.", |secret| {
+        Some(f64::from(u8::from(secret.ended)))
     }),
     ("keywheel_failed_attempts", "How many reads failed in a row.", |secret| {
         Some(f64::from(secret.failures))

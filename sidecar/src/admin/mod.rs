@@ -100,10 +100,11 @@ fn standing(delivery: &DeliveryStatus) -> String {
     let stale: Vec<String> = delivery
         .secrets
         .iter()
-        .filter(|secret| secret.stale)
-        .map(|secret| match secret.confirmed_at {
-            Some(at) => format!("{} is stale since {at:.0}", secret.name),
-            None => format!("{} is stale", secret.name),
+        .filter(|secret| secret.stale || secret.ended)
+        .map(|secret| match (secret.ended, secret.lease_deadline, secret.confirmed_at) {
+            (true, Some(at), _) => format!("{} has ended at {at:.0}", secret.name),
+            (_, _, Some(at)) => format!("{} is stale since {at:.0}", secret.name),
+            _ => format!("{} is stale", secret.name),
         })
         .collect();
     let unread: Vec<&str> = delivery

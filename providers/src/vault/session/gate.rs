@@ -6,7 +6,7 @@ use std::time::Duration;
 use keywheel_core::{Error, Result};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, info};
 use vaultrs::api::token::requests::LookupTokenSelfRequest;
 
 use super::token::Token;
@@ -183,7 +183,13 @@ impl Session {
     /// again among the remembered ones.
     async fn restore(&self) -> Result<bool> {
         let Some(bytes) = self.slot.load().await else { return Ok(true) };
-        let record = record::read(&bytes, &self.settings.realm());
+        let Some(record) = record::read(&bytes, &self.settings.realm()) else {
+            info!(
+                provider = self.name,
+                "the session before was another identity's; it ends with its own time"
+            );
+            return Ok(true);
+        };
         if let Some(secret_id) = record.secret_id {
             self.settings.method.resume(secret_id);
         }

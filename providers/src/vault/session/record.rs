@@ -9,7 +9,7 @@ use crate::vault::life::Life;
 use crate::vault::wrapping::Unwrapped;
 
 /// The tokens of an earlier session, the one in use first, and the secret id that it unwrapped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Record {
     pub(super) tokens: Vec<Token>,
     pub(super) secret_id: Option<Unwrapped>,
@@ -39,24 +39,22 @@ pub(super) fn write<'a>(
 }
 
 /// Reads a record; nothing where it is of another format or realm.
-pub(super) fn read(bytes: &SecretValue, realm: &str) -> Record {
-    let Ok(mut found) = serde_json::from_slice::<Read>(bytes.expose_secret()) else {
-        return Record::default();
-    };
+pub(super) fn read(bytes: &SecretValue, realm: &str) -> Option<Record> {
+    let mut found: Read = serde_json::from_slice(bytes.expose_secret()).ok()?;
     if found.format != FORMAT || found.realm != realm {
-        return Record::default();
+        return None;
     }
     let token = |mut token: ReadToken| {
         let value = std::mem::take(&mut token.token);
         Token::named(std::mem::take(&mut token.name), value.into(), token.life)
     };
-    Record {
+    Some(Record {
         tokens: std::mem::take(&mut found.tokens).into_iter().map(token).collect(),
         secret_id: found.secret_id.take().map(|mut secret_id| Unwrapped {
             wrapped_in: std::mem::take(&mut secret_id.wrapped_in),
             value: secret_id.value.take().map(SecretValue::from),
         }),
-    }
+    })
 }
 
 #[derive(Serialize)]
@@ -134,7 +132,7 @@ mod tests {
         ];
         let id = Unwrapped { wrapped_in: "d".into(), value: Some(SecretValue::copy_of(b"id")) };
         let bytes = write("realm", tokens.iter(), Some(&id)).unwrap();
-        let found = read(&bytes, "realm");
+        let found = read(&bytes, "realm").unwrap();
         let seen: Vec<_> = found
             .tokens
             .iter()
@@ -148,7 +146,7 @@ mod tests {
             ]
         );
         assert_eq!(found.secret_id.unwrap().value.unwrap().expose_text(), Some("id"));
-        assert!(read(&bytes, "another").tokens.is_empty());
-        assert!(read(&SecretValue::copy_of(b"not a record"), "realm").tokens.is_empty());
+        assert!(read(&bytes, "another").is_none());
+        assert!(read(&SecretValue::copy_of(b"not a record"), "realm").is_none());
     }
 }
