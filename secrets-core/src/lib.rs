@@ -9,8 +9,9 @@
 //!                -> Secret      -> Payload   -> Written    -> Event
 //! ```
 //!
-//! Deciding is apart from doing: [`schedule`] says when next, from values alone; a [`keeper::Keeper`] asks one source at that pace; the
-//! [`engine`] has a loop for each delivery directory. A [`client::Client`] reads single secrets.
+//! Deciding is apart from doing: [`schedule`] says what is next and when, from values alone; a [`keeper::Keeper`] keeps one secret fresh at
+//! that pace, and tends its [`lease`]; the [`engine`] has a loop for each delivery directory. A [`client::Client`] reads single secrets.
+//! [`state`] lets the next engine, or the next process, go on where this one ends.
 //!
 //! The kinds of providers are in `keywheel-providers`; here is only [`memory`], which tests use. [`docs`] has the decisions and their reasons.
 

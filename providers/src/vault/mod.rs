@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! Settings -> Session (one token for all) -> Transport (one HTTP client)
-//!                 ^ login, life                  ^ budget, time-out, bounds
-//! SecretRef -> Mounts (which engine?) -> kv -> Secret
+//!                 ^ login, life, gate            ^ budget, time-out, bounds
+//! SecretRef -> Target -> Mounts (which engine?) -> kv | logical -> Secret
+//!                     -> wrapped                                -> Secret
+//! Lease -> leases (renew, look up, revoke)
 //! ```
 //!
 //! What to ask comes from `vaultrs`' request types; where and how is `transport`'s. A status becomes an error in one place, `error`.
@@ -25,18 +27,33 @@
 //! |---|---|
 //! | `kubernetes` | `role`; `mount` (`kubernetes`), `token_file` (the pod's own) |
 //! | `jwt` | `token_file` or `token`; `role`, `mount` (`jwt`) |
-//! | `approle` | `role_id` or `role_id_file`, `secret_id` or `secret_id_file`; `mount` (`approle`) |
+//! | `approle` | `role_id` or `role_id_file`, `secret_id` or `secret_id_file`; `mount` (`approle`); with `secret_id_response_wrapping_path`, the secret id is behind a wrapping token that a request to that path made |
+//! | `cert` | `role`; `mount` (`cert`); presents the provider's client certificate |
 //! | `token` (default) | `token` or `token_file` |
 //!
 //! Files are read again at every login. From the environment: `VAULT_ADDR`, `VAULT_TOKEN` (else `~/.vault-token`), `VAULT_NAMESPACE`,
 //! `VAULT_CACERT`, `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY`, `VAULT_TLS_SERVER_NAME` and `VAULT_CLIENT_TIMEOUT`, each also as `BAO_…`,
 //! which wins. `VAULT_SKIP_VERIFY` is refused.
 //!
+//! # References
+//!
+//! A path of KV is read as such; `kv` and `version` are for it alone. Any other path is a read, or, with parameters, a write that takes what is
+//! answered; a mount that stores what is written is not written to. What comes of it is told from the answer:
+//!
+//! | The answer has | The secret is |
+//! |---|---|
+//! | a lease | kept by its lease |
+//! | `ttl` and `last_vault_rotation` (a static role) | polled, and watched closely when it is due to turn; its version is that of the credential alone |
+//! | `expiration`, or a `ttl` beside a `token`; or the reference has a `ttl` | replaced before that is over |
+//! | nothing of these | polled; if it was written, kept as it is |
+//!
+//! With `wrapped=FILE` alone, the secret is behind the wrapping token in that file.
+//!
 //! # Requests
 //!
-//! The first read of a mount asks which engine serves it, once for all. A read is one request. A poll is one request for the version (KV v2)
-//! or the value (KV v1, or where the policy does not allow metadata), and one more when it changed. A reference with `?version=` is
-//! never polled.
+//! The first read of a mount asks which engine serves it, once for all. A read is one request. A poll of KV version 2 is one request for all secrets of a
+//! folder that are asked for together, where the server lists versions, and one for each that changed; else it is one request for the
+//! version, or the value (KV v1, or where the policy does not allow metadata). A reference with `?version=` is never polled.
 
 mod endpoint;
 mod error;

@@ -68,3 +68,40 @@ pub mod adr_0005_settling {}
 ///
 /// **Price.** A build outside of this workspace has to set the variable itself; without it everything works, more slowly.
 pub mod adr_0006_randomness {}
+
+/// # 7. A value's keeper tends its lease, and asks what is next of a pure function
+///
+/// **Decision.** A secret says how it stays fresh ([`Upkeep`](crate::Upkeep)): it is polled, turns by itself, has a lease, or ends. What comes
+/// next (ask, look up, renew, replace) and when is [`Standing::next`](crate::schedule::Standing::next), a function of values; the secret's
+/// keeper performs it. The provider makes the requests ([`Leases`](crate::provider::Leases)) and owns the login; a lease knows which login it was made with, and sees that
+/// login's life. When another login takes its place, every lease of it is made anew, and the old login is given back when its last lease was.
+///
+/// **Why.** The failures of others in this field are failures of coordination: a poll of one secret that mints another, a renewal that fails and mints in a
+/// loop, a new credential that is revoked with the old token. With one owner for each value and one function that decides, each of them is
+/// a property that a test holds. Looking leases up costs a request each interval, and finds the ones that somebody revoked.
+///
+/// **Price.** A lease of a login that is replaced often (a short `token_max_ttl`) is made anew as often.
+pub mod adr_0007_leases {}
+
+/// # 8. State is a few records, written before anybody sees what they hold
+///
+/// **Decision.** What a restart must not lose (tokens, leases, and values that a read would make anew) is kept in records: in memory, for a configuration that is
+/// read again, and in a directory where one is configured. A new value is recorded before it is delivered. Records hold the values themselves.
+///
+/// **Why.** A credential in use that nobody remembers is an orphan; one that is remembered and not in use is harmless. Without its value a lease is worth nothing
+/// after a restart: files made by templates cannot be read back. The directory is memory-backed and private for that reason.
+///
+/// **Price.** The directory is a second place with credentials. A kill while the server makes one can still orphan that one.
+pub mod adr_0008_state {}
+
+/// # 9. Polls meet, and a provider may answer all of them with one request
+///
+/// **Decision.** Secrets of one group ([`Provider::group`](crate::Provider::group)) are asked for at common moments
+/// ([`Ticks`](crate::schedule::Ticks)), each by its own call. The provider gathers the calls of one moment; a shared request begins after everybody who
+/// shares it has asked.
+///
+/// **Why.** The trait stays one call per secret, and each secret its own failures and its own pace. A request that began earlier would answer with what was true
+/// before the question, and a change could be missed that the asker knows of.
+///
+/// **Price.** A poll waits a few milliseconds for company. Where the provider turns out not to have such a request, the polls of a folder are spread again.
+pub mod adr_0009_polls_meet {}
