@@ -131,7 +131,8 @@ pub enum Upkeep {
         /// When it ends.
         ends_at: Timestamp,
     },
-    /// A read makes a new value, or uses something up, and nothing says that the value ends: it is read once.
+    /// A read makes a new value, or uses something up, and nothing says that the value ends: it is read once. It is asked for at an interval
+    /// whether there is another one, which makes none.
     Once,
 }
 

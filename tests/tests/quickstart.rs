@@ -97,7 +97,7 @@ fn the_configuration_in_the_readme_is_good() {
 
     let checked = Launch::new("check").config(&configuration).output();
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
-    assert!(checked.stdout.contains("good (1 provider, 1 delivery, 2 secrets)"), "{}", checked.stdout);
+    assert!(checked.stdout.contains("good (1 provider, 1 delivery, 3 secrets)"), "{}", checked.stdout);
     assert_eq!(fs::read_dir(volume.path()).unwrap().count(), 0, "a check writes nothing");
 }
 

@@ -1,6 +1,6 @@
 //! Reads the KV engines, with versions and without.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use keywheel_core::fingerprint::Fingerprint;
@@ -13,7 +13,6 @@ use super::endpoint::Logical;
 use super::error;
 use super::mount::Mount;
 use super::session::Session;
-use super::survey::Listing;
 use super::transport::Answer;
 
 /// What a path holds at this moment.
@@ -34,6 +33,17 @@ pub(super) enum Newest {
     Unclear,
     /// The policy does not allow metadata to be read.
     Hidden,
+}
+
+/// What came of the question for a list of versions.
+#[derive(Debug)]
+pub(super) enum Listing {
+    /// The newest versions by key.
+    Found(HashMap<String, Newest>),
+    /// The policy does not allow it to the token of that identity, or the token has ended.
+    Refused(Option<usize>),
+    /// The server has no such list, or one that is too large.
+    Unknown,
 }
 
 /// Reads a secret without versions. `fingerprint` makes one of the values.
@@ -112,7 +122,11 @@ pub(super) async fn newest(session: &Session, mount: &Mount, path: &str) -> Resu
 pub(super) async fn list(session: &Session, mount: &Mount, folder: &str) -> Result<Listing> {
     let identity = session.identity();
     let request = Logical::list(format!("{}/detailed-metadata/{folder}", mount.path));
-    let answer = session.probe("list versions", &request).await?;
+    let answer = match session.probe("list versions", &request).await {
+        // Larger than any answer may be.
+        Err(error) if error.kind() == ErrorKind::Invalid => return Ok(Listing::Unknown),
+        answer => answer?,
+    };
     match answer.status {
         200 => {
             let keys = answer.parse::<Outer<List>>()?.data.key_info;

@@ -13,7 +13,7 @@ use keywheel_core::{Clock, Error, Result};
 use tokio::sync::OnceCell;
 use tracing::info;
 
-use super::kv::{self, Newest};
+use super::kv::{self, Listing, Newest};
 use super::mount::Mount;
 use super::session::Session;
 
@@ -37,20 +37,8 @@ struct Prefix {
 #[derive(Debug, Default)]
 struct Flight {
     passengers: AtomicUsize,
-    answer: OnceCell<Result<Arc<Listing>, Error>>,
-}
-
-/// What came of the question for a list.
-#[derive(Debug)]
-pub(super) enum Listing {
-    /// The newest versions by key.
-    Found(HashMap<String, Newest>),
-    /// Too few ask: a list would cost the server more than it saves.
-    NotWorthIt,
-    /// The policy does not allow it to the token of that identity, or the token has ended.
-    Refused(Option<usize>),
-    /// The server has no such list.
-    Unknown,
+    /// Nothing where too few ask: a list would cost the server more than it saves.
+    answer: OnceCell<Result<Option<Arc<Listing>>, Error>>,
 }
 
 impl Survey {
@@ -81,17 +69,22 @@ impl Survey {
             self.clock.sleep_until(self.clock.instant() + BOARDING).await;
             prefix.depart(&flight);
             if flight.passengers.load(Ordering::Relaxed) < WORTH_IT {
-                return Ok(Arc::new(Listing::NotWorthIt));
+                return Ok(None);
             }
-            kv::list(session, mount, folder).await.map(Arc::new)
+            kv::list(session, mount, folder).await.map(|listing| Some(Arc::new(listing)))
         };
-        let listing = flight.answer.get_or_init(list).await.clone()?;
+        let Some(listing) = flight.answer.get_or_init(list).await.clone()? else {
+            return kv::newest(session, mount, path).await;
+        };
         match &*listing {
             Listing::Found(newest) => {
-                prefix.note_listed(mount, folder);
+                if newest.len() > MOST_OTHERS * flight.passengers.load(Ordering::Relaxed) {
+                    prefix.note_unlisted(mount, folder, "the folder holds too many other secrets for a list");
+                } else {
+                    prefix.note_listed(mount, folder);
+                }
                 Ok(newest.get(key).cloned().unwrap_or(Newest::Unclear))
             }
-            Listing::NotWorthIt => kv::newest(session, mount, path).await,
             Listing::Unknown => {
                 prefix.note_unlisted(mount, folder, "the server does not list versions");
                 kv::newest(session, mount, path).await
@@ -161,6 +154,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const BOARDING: Duration = Duration::from_millis(5);
 /// From how many secrets on a list is asked for.
 const WORTH_IT: usize = 3;
+/// How many secrets of a folder are listed for one that is asked for, at most.
+const MOST_OTHERS: usize = 20;
 
 #[cfg(test)]
 mod tests {

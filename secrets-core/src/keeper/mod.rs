@@ -27,7 +27,7 @@ use self::holders::Holders;
 use self::outgoing::Outgoing;
 use crate::client::{Client, named};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::lease::Parent;
 use crate::provider::Provider;
 use crate::reference::SecretRef;
@@ -180,7 +180,10 @@ impl Keeper {
     /// Asks the source whether a remembered value is still good, where it can tell.
     async fn still_stands(&self, upkeep: &Upkeep) -> bool {
         match (upkeep.lease(), self.provider.leases()) {
-            (Some(lease), Some(leases)) => leases.look_up(lease).await.is_ok(),
+            (Some(lease), Some(leases)) => match leases.look_up(lease).await {
+                Ok(_) => true,
+                Err(error) => error.kind() == ErrorKind::PermissionDenied && leases.parent(lease).is_some(),
+            },
             (lease, _) => lease.is_none(),
         }
     }

@@ -35,6 +35,7 @@ impl Outgoing {
         if self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return None;
         }
+        self.retry_at = None;
         self.leases.iter().find(|(revision, _)| holders.are_past(*revision)).map(|(_, lease)| lease.clone())
     }
 
@@ -61,5 +62,51 @@ impl Outgoing {
             Some(at) => clock.sleep_until_time(at).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::later;
+    use crate::lease::Term;
+
+    fn lease(id: &str, ttl: u64) -> Lease {
+        let term = Term::granted(Timestamp::UNIX_EPOCH, Duration::from_secs(ttl), true);
+        Lease { id: id.into(), holder: "h".into(), term }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        later(Timestamp::UNIX_EPOCH, Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_lease_goes_when_nobody_needs_it_and_is_forgotten_when_it_ends() {
+        let (holders, mut outgoing) = (Holders::new(), Outgoing::default());
+        let hold = holders.hold();
+        outgoing.add(1, lease("a", 60));
+        outgoing.add(2, lease("b", 30));
+        assert_eq!(outgoing.releasable(&holders, at(1)), None);
+        hold.confirm(2);
+        assert_eq!(outgoing.releasable(&holders, at(1)).unwrap().id, "a");
+        outgoing.ended(&lease("a", 60));
+        hold.confirm(3);
+        assert_eq!(outgoing.releasable(&holders, at(29)).unwrap().id, "b");
+        assert_eq!(outgoing.releasable(&holders, at(30)), None, "it has ended by itself");
+        assert!(outgoing.leases().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_waits_for_a_retry_that_nobody_needs_any_more() {
+        let (holders, mut outgoing) = (Holders::new(), Outgoing::resumed(vec![lease("a", 5)]));
+        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+        assert_eq!(outgoing.failed(), 1);
+        outgoing.retry_at(at(10));
+        outgoing.due(&clock).await;
+        assert_eq!(outgoing.releasable(&holders, clock.now()), None);
+        let due = tokio::time::timeout(Duration::from_secs(3600), outgoing.due(&clock));
+        assert!(due.await.is_err(), "the loop would run hot");
     }
 }

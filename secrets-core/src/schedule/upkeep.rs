@@ -45,18 +45,17 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// Returns the next step and when it is due, not before `now`; `None` where the value needs nothing any more.
+    /// Returns the next step and when it is due, not before `now`; `None` where nothing is known that the value needs.
     pub fn next(&self, now: Timestamp) -> Option<(Step, Timestamp)> {
         let earliest = self.retry_at.map_or(now, |retry_at| retry_at.max(now));
         match self.upkeep {
-            Upkeep::Poll { .. } => vec![(Step::Ask, self.refresh_at)],
+            Upkeep::Poll { .. } | Upkeep::Once => vec![(Step::Ask, self.refresh_at)],
             Upkeep::Turn { at, period } => vec![(Step::Ask, self.turn(*at, *period, now))],
             Upkeep::Expiry { began_at, ends_at } => {
                 let after = until(*began_at, *ends_at).mul_f64(renew_part(self.unit));
                 vec![(Step::Replace, later(*began_at, after))]
             }
             Upkeep::Lease(lease) => self.lease(lease),
-            Upkeep::Once => Vec::new(),
         }
         .into_iter()
         .map(|(step, at)| (step, at.max(earliest)))

@@ -74,8 +74,8 @@ impl Session {
         }
         // While logins fail, the token has most likely ended: why there is no new one says more than this refusal, and failed logins have
         // a pace of their own.
-        if gate.failure.is_none() {
-            let now = self.clock.instant();
+        let now = self.clock.instant();
+        if gate.failure.as_ref().is_none_or(|(_, until)| *until <= now) {
             if gate.seen_alive_until.is_some_and(|until| now < until) {
                 return Ok(Refusal::Stands);
             }

@@ -190,7 +190,11 @@ impl Session {
             });
             join_all(leases).await
         };
-        self.slot.clear().await;
+        match self.settings.method.unwrapped() {
+            // It cannot be unwrapped a second time.
+            Some(_) => self.save().await,
+            None => self.slot.clear().await,
+        }
         results.into_iter().collect()
     }
 

@@ -66,7 +66,7 @@ fn every_kind_of_secret_has_its_next_step() {
         ("certificate of a day", expiry, Some((Replace, 57_600.0))),
         ("static role, turns in five seconds", turn(5.0, 5.0), Some((Ask, 5.0))),
         ("static role, turns tomorrow", turn(86_400.0, 86_400.0), Some((Ask, 30.0))),
-        ("read once", Upkeep::Once, None),
+        ("read once", Upkeep::Once, Some((Ask, 30.0))),
     ] {
         let found = due(&standing(&upkeep), 0.0);
         let near = match (found, expected) {
