@@ -1,7 +1,7 @@
 //! Reads any path of an engine that is not KV: a read, or a write where the reference has parameters.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -165,20 +165,22 @@ const VOLATILE: [&str; 2] = ["ttl", "last_vault_rotation"];
 /// How much earlier than its whole seconds say a static role may turn.
 const TURN_EARLY: Duration = Duration::from_secs(1);
 
-/// The references whose last read made a new value: asking whether that changed must not make another one.
+/// Which references make a new value when they are read, by their last reads: asking whether that changed must not make another one, and what
+/// makes none may be read as often as it has to be.
 #[derive(Debug, Default)]
-pub(super) struct Minting(std::sync::Mutex<BTreeSet<String>>);
+pub(super) struct Minting(Mutex<BTreeMap<String, bool>>);
 
 impl Minting {
     pub(super) fn note(&self, reference: &str, is_minted: bool) {
-        let mut minting = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match is_minted {
-            true => minting.insert(reference.to_owned()),
-            false => minting.remove(reference),
-        };
+        self.known().insert(reference.to_owned(), is_minted);
     }
 
-    pub(super) fn holds(&self, reference: &str) -> bool {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(reference)
+    /// Tells whether a read makes a new value; nothing where none was made yet.
+    pub(super) fn of(&self, reference: &str) -> Option<bool> {
+        self.known().get(reference).copied()
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -36,15 +36,6 @@ pub(super) struct VaultProvider {
     wrapped: Wrapped,
 }
 
-/// What a value is read for.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Purpose {
-    /// To have it; that may make a new one.
-    Obtain,
-    /// To hold it against a known one: reading it has made no new one before.
-    Compare,
-}
-
 impl VaultProvider {
     /// Makes the provider; asks no server.
     ///
@@ -67,18 +58,18 @@ impl VaultProvider {
         })
     }
 
-    async fn read_target(&self, target: &Target<'_>, purpose: Purpose) -> Result<Secret> {
+    async fn read_target(&self, target: &Target<'_>) -> Result<Secret> {
         if let Way::Unwrap(file) = target.way {
             return self.wrapped.read(self.session.transport(), target.path, file).await;
         }
         let mount = self.mount(target).await?;
-        let mut found = self.read_at(&mount, target, purpose).await?;
+        let mut found = self.read_at(&mount, target).await?;
         if matches!(found, Found::Nothing) && target.engine().is_none() {
             // Perhaps another engine was mounted in the meantime.
             self.mounts.forget(&mount);
             let now = self.mounts.find(&self.session, target.path).await?;
             if (&now.path, &now.engine) != (&mount.path, &mount.engine) {
-                found = self.read_at(&now, target, purpose).await?;
+                found = self.read_at(&now, target).await?;
             }
         }
         match found {
@@ -99,7 +90,7 @@ impl VaultProvider {
         if let Way::Unwrap(file) = target.way {
             return self.wrapped.read_if_other(self.session.transport(), target.path, file, known).await;
         }
-        if matches!(target.way, Way::Write(_)) || self.minting.holds(&target.name()) {
+        if matches!(target.way, Way::Write(_)) || self.minting.of(&target.name()) == Some(true) {
             // Another read would make another value.
             return Ok(None);
         }
@@ -118,7 +109,7 @@ impl VaultProvider {
                 Newest::Version(..) | Newest::Unclear => {}
             }
         }
-        let secret = self.read_target(target, Purpose::Compare).await?;
+        let secret = self.read_target(target).await?;
         if hidden && identity.is_some() && identity == self.session.identity() {
             // The same token may read the value: so it is the policy, and not the token's end.
             mount.note_hidden_metadata();
@@ -134,7 +125,7 @@ impl VaultProvider {
         }
     }
 
-    async fn read_at(&self, mount: &Mount, target: &Target<'_>, purpose: Purpose) -> Result<Found> {
+    async fn read_at(&self, mount: &Mount, target: &Target<'_>) -> Result<Found> {
         match (&mount.engine, &target.way) {
             (engine, Way::Write(_)) if engine.stores_what_is_written() => {
                 let reason = "parameters make the read a write, which would replace the secret at this path";
@@ -157,15 +148,15 @@ impl VaultProvider {
             (Engine::Other(_), way) => {
                 let none = BTreeMap::new();
                 let parameters = if let Way::Write(parameters) = way { parameters } else { &none };
-                self.make(target, Request { path: target.path, parameters }, purpose).await
+                self.make(target, Request { path: target.path, parameters }).await
             }
         }
     }
 
     /// Reads what may be another value with each read.
-    async fn make(&self, target: &Target<'_>, request: Request<'_>, purpose: Purpose) -> Result<Found> {
+    async fn make(&self, target: &Target<'_>, request: Request<'_>) -> Result<Found> {
         let name = target.name();
-        if purpose == Purpose::Obtain {
+        if self.minting.of(&name) != Some(false) {
             self.budget.mint(&name)?;
         }
         let at = self.clock.now();
@@ -195,7 +186,7 @@ impl Provider for VaultProvider {
     }
 
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
-        let read = async { self.read_target(&Target::of(reference)?, Purpose::Obtain).await };
+        let read = async { self.read_target(&Target::of(reference)?).await };
         read.await.map_err(|error| self.place(error, reference))
     }
 
