@@ -9,6 +9,8 @@ use std::time::Duration;
 use keywheel_core::config::{Config, ConfigError};
 use keywheel_core::environment::Environment;
 use keywheel_core::layer::{Budget, BudgetLimits};
+use keywheel_core::lease::Lease;
+use keywheel_core::provider::Leases;
 use keywheel_core::registry::{Context, Kind, Registry};
 use keywheel_core::{Clock, Provider, Secret, SecretRef};
 use keywheel_providers::vault::VaultKind;
@@ -47,6 +49,23 @@ pub(crate) fn parse(settings: &str) -> Result<Config, ConfigError> {
 pub(crate) fn logging_in(bao: &OpenBao, auth: &str) -> Arc<dyn Provider> {
     let (address, ca_file) = (bao.address(), bao.ca_file());
     configured(&format!("  address: {address}\n  ca_file: {}\n  auth:\n{auth}", ca_file.display()))
+}
+
+/// Makes a provider for `bao` that logs in as the lines of `auth` say, built with `context`.
+pub(crate) fn logging_in_with(bao: &OpenBao, auth: &str, context: Context) -> Arc<dyn Provider> {
+    let (address, ca_file) = (bao.address(), bao.ca_file());
+    let config = parse(&format!("  address: {address}\n  ca_file: {}\n  auth:\n{auth}", ca_file.display()));
+    config.unwrap().providers["vault"].blueprint.build(context).unwrap()
+}
+
+/// Returns the lease of a secret that has one.
+pub(crate) fn lease(secret: &Secret) -> Lease {
+    secret.upkeep.lease().unwrap_or_else(|| panic!("no lease: {:?}", secret.upkeep)).clone()
+}
+
+/// Returns what tends to the leases of `vault`.
+pub(crate) fn leases(vault: &Arc<dyn Provider>) -> &dyn Leases {
+    vault.leases().unwrap()
 }
 
 /// Waits until `probe` returns a value, without holding up the runtime.
