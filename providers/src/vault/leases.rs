@@ -51,7 +51,7 @@ impl Leases for VaultProvider {
             return Err(self.refused(&answer, lease, "sys/leases/lookup"));
         }
         let found = answer.parse::<LookedUp>().map_err(|error| self.named(error))?.data;
-        Ok(found.term(&lease.term, at))
+        Ok(found.term(&lease.term, at, self.clock.now()))
     }
 
     async fn revoke(&self, lease: &Lease) -> Result<()> {
@@ -107,9 +107,9 @@ struct Standing {
 }
 
 impl Standing {
-    /// Returns the life of a lease that was believed to live as `known` when the server, asked at `at`, said this.
-    fn term(&self, known: &Term, at: Timestamp) -> Term {
-        let end = self.end(known, at);
+    /// Returns the life of a lease that was believed to live as `known` when the server, asked at `at`, had said this by `answered`.
+    fn term(&self, known: &Term, at: Timestamp, answered: Timestamp) -> Term {
+        let end = self.end(known, at, answered);
         let believed = known.ends_at().unwrap_or(Timestamp::MAX);
         if end < believed && until(end, believed) > TOLERANCE {
             // Somebody shortened it.
@@ -121,19 +121,24 @@ impl Standing {
         Term { ttl: until(known.granted_at, end), ..*known }
     }
 
-    /// Returns when the lease ends, never later than the truth: its whole seconds count from the moment at which they were asked for; its
-    /// times, which only the server's clock knows, from the moment at which the value was.
-    fn end(&self, known: &Term, at: Timestamp) -> Timestamp {
-        let counted = later(at, Duration::from_secs(self.ttl));
+    /// Returns when the lease ends, never later than the truth. Its times, which only the server's clock knows, count from the moment at which
+    /// the value was asked for, unless its whole seconds say that a clock was set since. Those are what is left at the server's full second
+    /// next to the answer (`leaseEntry.ttl` in its `vault/expiration.go`), so that they may be half a second too many.
+    fn end(&self, known: &Term, at: Timestamp, answered: Timestamp) -> Timestamp {
+        let ttl = Duration::from_secs(self.ttl);
+        let earliest = later(at, ttl.saturating_sub(ROUNDED_UP));
         let exact = self
             .issue_time
             .zip(self.expire_time)
-            .map(|(issued, end)| later(known.began_at, until(issued, end)));
-        exact.map_or(counted, |exact| exact.clamp(counted, later(counted, SECOND)))
+            .map(|(issued, end)| later(known.began_at, until(issued, end)))
+            .filter(|exact| *exact <= later(answered, ttl + ROUNDED_DOWN));
+        exact.map_or(earliest, |exact| exact.max(earliest))
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+/// By how much at most the server's whole seconds are more, or less, than what is left.
+const ROUNDED_UP: Duration = Duration::from_millis(500);
+const ROUNDED_DOWN: Duration = Duration::from_millis(1500);
 /// What rounding and the way of the answer may make of an end that nobody has moved.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
@@ -152,31 +157,50 @@ mod tests {
             clippy::cast_sign_loss,
             reason = "whole seconds, as the server counts"
         )]
-        let ttl = (end - asked_at) as u64;
+        let ttl = (end - asked_at.round()) as u64;
         Standing { ttl, issue_time: Some(at(3600.1)), expire_time: Some(at(3600.0 + end)) }
+    }
+
+    fn ends_at(said: &Standing, known: &Term, asked_at: f64) -> Timestamp {
+        said.end(known, at(asked_at), at(asked_at + 0.01))
     }
 
     #[test]
     fn the_end_is_exact_and_never_later_than_the_truth() {
         let first = Term::granted(at(0.0), Duration::from_secs(6), true);
         let last = first.renewed(at(16.0), Duration::from_secs(3), true);
-        let exact = said(16.0, 20.1).term(&last, at(16.0));
+        let exact = said(16.0, 20.1).term(&last, at(16.0), at(16.01));
         assert_eq!((exact.ends_at(), exact.is_short), (Some(at(20.0)), true));
         // Without times, whole seconds are all there is.
-        let counted = Standing { ttl: 3, issue_time: None, expire_time: None }.term(&last, at(16.0));
-        assert_eq!(counted.ends_at(), Some(at(19.0)));
+        let counted = Standing { ttl: 3, issue_time: None, expire_time: None };
+        assert_eq!(ends_at(&counted, &last, 16.0), at(18.5));
         // A clock that was set since the value was asked for does not count.
         let moved = Term { began_at: at(7200.0), ..last };
-        assert_eq!(said(16.0, 20.1).end(&moved, at(16.0)), at(21.0));
+        assert_eq!(ends_at(&said(16.0, 20.1), &moved, 16.0), at(19.5));
+    }
+
+    #[test]
+    fn the_fraction_of_a_second_at_which_the_server_is_asked_does_not_matter() {
+        let known = Term::granted(at(0.0), Duration::from_secs(6), true);
+        for (fraction, end) in (0..20).flat_map(|f| (0..20).map(move |e| (f, e))) {
+            let (asked_at, end) = (16.0 + f64::from(fraction) / 20.0, 20.0 + f64::from(end) / 20.0);
+            let exact = ends_at(&said(asked_at, end), &known, asked_at);
+            // The lease was made a tenth of a second after it was asked for.
+            let early = until(exact, at(end));
+            assert!(exact <= at(end) && early <= Duration::from_millis(101), "{asked_at} {end}: {early:?}");
+            let counted = Standing { issue_time: None, ..said(asked_at, end) };
+            assert!(ends_at(&counted, &known, asked_at) <= at(end), "{asked_at} {end}");
+        }
     }
 
     #[test]
     fn a_look_moves_nothing_unless_somebody_moved_the_end() {
         let term = Term::granted(at(0.0), Duration::from_secs(3600), true);
-        assert_eq!(said(30.0, 3600.1).term(&term, at(30.0)), term);
-        let shortened = said(30.0, 40.1).term(&term, at(30.0));
+        let seen = |end: f64| said(30.0, end).term(&term, at(30.0), at(30.01));
+        assert_eq!(seen(3600.1), term);
+        let shortened = seen(40.1);
         assert_eq!((shortened.granted_at, shortened.ends_at()), (at(30.0), Some(at(40.0))));
-        let extended = said(30.0, 7200.1).term(&term, at(30.0));
+        let extended = seen(7200.1);
         assert_eq!((extended.granted_at, extended.ends_at()), (at(0.0), Some(at(7200.0))));
     }
 }
