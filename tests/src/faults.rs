@@ -85,17 +85,22 @@ impl Faults {
 
     /// Shows `fault` to all requests until [`Faults::heal`].
     pub fn show(&self, fault: Fault) {
-        self.set(Rule { fault, prefix: String::new(), left: None });
+        self.set(Rule { fault, prefix: String::new(), skip: 0, left: None });
     }
 
     /// Shows `fault` to requests whose path begins with `prefix` (`/v1/secret/data`) until [`Faults::heal`].
     pub fn show_at(&self, prefix: &str, fault: Fault) {
-        self.set(Rule { fault, prefix: prefix.to_owned(), left: None });
+        self.set(Rule { fault, prefix: prefix.to_owned(), skip: 0, left: None });
+    }
+
+    /// Lets `count` requests whose path begins with `prefix` through, then shows `fault` to those after them until [`Faults::heal`].
+    pub fn show_after(&self, count: usize, prefix: &str, fault: Fault) {
+        self.set(Rule { fault, prefix: prefix.to_owned(), skip: count, left: None });
     }
 
     /// Shows `fault` to the next `count` requests, then heals.
     pub fn show_times(&self, count: usize, fault: Fault) {
-        self.set(Rule { fault, prefix: String::new(), left: Some(count) });
+        self.set(Rule { fault, prefix: String::new(), skip: 0, left: Some(count) });
     }
 
     /// Lets requests through again; those that hang lose their connection.
@@ -164,6 +169,7 @@ struct State {
 struct Rule {
     fault: Fault,
     prefix: String,
+    skip: usize,
     left: Option<usize>,
 }
 
@@ -177,8 +183,12 @@ impl Shared {
         let mut state = self.state();
         let mut fault = None;
         if let Some(rule) = state.rule.as_mut().filter(|rule| arrived.path.starts_with(&rule.prefix)) {
-            fault = (rule.left != Some(0)).then(|| rule.fault.clone());
-            rule.left = rule.left.map(|left| left.saturating_sub(1));
+            if rule.skip > 0 {
+                rule.skip -= 1;
+            } else {
+                fault = (rule.left != Some(0)).then(|| rule.fault.clone());
+                rule.left = rule.left.map(|left| left.saturating_sub(1));
+            }
         }
         state.arrived.push(arrived);
         fault
