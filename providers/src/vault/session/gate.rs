@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 use vaultrs::api::token::requests::LookupTokenSelfRequest;
 
-use super::token::Token;
+use super::token::{Token, Use};
 use super::{FORBIDDEN, Session, lock, record};
+use crate::vault::transport::Answer;
 
 /// What is remembered between logins.
 #[derive(Debug, Default)]
@@ -20,8 +21,13 @@ pub(super) struct Gate {
     /// The last login's failure, shared by all who come before that moment.
     failure: Option<(Error, Instant)>,
     failures: u32,
+    /// The token in use was seen to have ended.
+    ended: bool,
     /// The token in use was seen to live, which holds until that moment.
     seen_alive_until: Option<Instant>,
+    /// No login for a token that seems to have ended before that moment: the last ones did not help.
+    useless_until: Option<Instant>,
+    useless: u32,
     /// No login only because of a refusal before that moment.
     refused_until: Option<Instant>,
     refusals: u32,
@@ -32,10 +38,22 @@ pub(super) struct Gate {
 pub(super) enum Refusal {
     /// Nothing: no login helps, or it is too soon for another one.
     Stands,
-    /// Ask again with this token, which is in use now.
-    Replaced(Arc<Token>),
+    /// Ask again with this token, which somebody else has put in the place of the refused one.
+    Replaced(Use),
+    /// Ask again with this token, which is in use now: the refused one has ended.
+    LoggedIn(Use),
     /// Ask again with this token, and use it if that helps: the one in use is alive, and so are its leases.
-    OnTrial(Arc<Token>),
+    OnTrial(Use),
+}
+
+impl Refusal {
+    /// Returns the token to ask again with.
+    pub(super) fn other(&self) -> Option<&Use> {
+        match self {
+            Self::Stands => None,
+            Self::Replaced(other) | Self::LoggedIn(other) | Self::OnTrial(other) => Some(other),
+        }
+    }
 }
 
 impl Session {
@@ -48,13 +66,24 @@ impl Session {
         if let Some(token) = self.current() {
             return Ok((token, true));
         }
-        if !gate.restored && self.restore().await? {
-            gate.restored = true;
-            if let Some(token) = self.current() {
-                return Ok((token, false));
-            }
+        self.look_for_record(&mut gate).await?;
+        match self.current() {
+            Some(token) => Ok((token, false)),
+            None => Ok((self.log_in(&mut gate).await?, true)),
         }
-        Ok((self.log_in(&mut gate).await?, true))
+    }
+
+    /// Makes sure that the tokens of the session before were looked for.
+    pub(super) async fn restored(&self) -> Result<()> {
+        self.look_for_record(&mut self.gate.lock().await).await
+    }
+
+    async fn look_for_record(&self, gate: &mut MutexGuard<'_, Gate>) -> Result<()> {
+        if !gate.restored {
+            self.restore().await?;
+            gate.restored = true;
+        }
+        Ok(())
     }
 
     /// Finds out what the refusal of `refused` calls for.
@@ -63,32 +92,33 @@ impl Session {
         if let Some(current) = self.current()
             && !Arc::ptr_eq(&current, refused)
         {
-            return Ok(Refusal::Replaced(current));
+            return Ok(Refusal::Replaced(Use::of(current)));
         }
         if !self.settings.method.can_replace() {
             return Ok(Refusal::Stands);
         }
         if !self.settings.method.issues_tokens() {
             let token = self.log_in(&mut gate).await?;
-            return Ok(if Arc::ptr_eq(&token, refused) { Refusal::Stands } else { Refusal::Replaced(token) });
+            let same = Arc::ptr_eq(&token, refused);
+            return Ok(if same { Refusal::Stands } else { Refusal::Replaced(Use::of(token)) });
         }
-        // While logins fail, the token has most likely ended: why there is no new one says more than this refusal, and failed logins have
-        // a pace of their own.
         let now = self.clock.instant();
-        if gate.failure.as_ref().is_none_or(|(_, until)| *until <= now) {
-            if gate.seen_alive_until.is_some_and(|until| now < until) {
+        let is_early = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if !gate.ended {
+            if is_early(gate.seen_alive_until) || is_early(gate.useless_until) {
                 return Ok(Refusal::Stands);
             }
             if self.is_alive(refused).await {
                 gate.seen_alive_until = Some(now + ALIVE_AGAIN);
-                if gate.refused_until.is_some_and(|until| now < until) {
+                if is_early(gate.refused_until) {
                     return Ok(Refusal::Stands);
                 }
                 return Ok(self.on_trial(&mut gate).await);
             }
+            gate.ended = true;
         }
         debug!(provider = self.name, "the token has ended; logging in again");
-        self.log_in(&mut gate).await.map(Refusal::Replaced)
+        Ok(Refusal::LoggedIn(Use::of(self.log_in(&mut gate).await?)))
     }
 
     /// Logs in for a token that shows whether the one in use, which lives, is out of date.
@@ -101,7 +131,12 @@ impl Session {
         gate.refusals = gate.refusals.saturating_add(1);
         gate.refused_until = Some(self.clock.instant() + wait);
         match self.obtain(gate).await {
-            Ok(token) => Refusal::OnTrial(Arc::new(token)),
+            Ok(token) => {
+                let token = Use::of(Arc::new(token));
+                // Whoever tries it may be dropped on the way; then it is given back with the others.
+                lock(&self.superseded).push(Arc::clone(&token));
+                Refusal::OnTrial(token)
+            }
             Err(error) => {
                 debug!(provider = self.name, %error, "no login; the refusal stands");
                 Refusal::Stands
@@ -109,29 +144,48 @@ impl Session {
         }
     }
 
-    /// Notes that a login was the cure for a refusal, and uses its token from now on.
-    pub(super) async fn cured(&self, refused: &Arc<Token>, token: &Arc<Token>) {
-        let mut gate = self.gate.lock().await;
-        // The next refusal is a new matter.
-        (gate.refusals, gate.seen_alive_until) = (0, None);
-        gate.refused_until = Some(self.clock.instant() + CURE_AGAIN);
-        match self.current() {
-            Some(current) if Arc::ptr_eq(&current, token) => {}
-            Some(current) if !Arc::ptr_eq(&current, refused) => {
-                // Somebody else was quicker; leases may hang on this one all the same.
-                token.supersede();
-                lock(&self.superseded).push(Arc::clone(token));
+    /// Learns from the answer to a request that was sent again with another token than the `refused` one; returns the token that leases in the answer
+    /// hang on.
+    pub(super) async fn learn(&self, refused: Use, refusal: Refusal, again: Option<&Answer>) -> Use {
+        // A server that fails says nothing about the token.
+        let is_allowed = again.is_some_and(|answer| answer.is_success() || ALLOWED.contains(&answer.status));
+        match refusal {
+            Refusal::Stands => refused,
+            Refusal::Replaced(token) => token,
+            Refusal::LoggedIn(token) => {
+                let mut gate = self.gate.lock().await;
+                if is_allowed {
+                    self.cured(&mut gate);
+                } else if again.is_some_and(|answer| answer.status == FORBIDDEN) {
+                    let wait = backoff(gate.useless, FAILURE_FIRST, FAILURE_LONGEST);
+                    gate.useless = gate.useless.saturating_add(1);
+                    gate.useless_until = Some(self.clock.instant() + wait);
+                }
+                token
             }
-            _ => self.adopt(Arc::clone(token)).await,
+            Refusal::OnTrial(token) if is_allowed => {
+                let mut gate = self.gate.lock().await;
+                self.cured(&mut gate);
+                match self.current() {
+                    // Somebody else was quicker; a lease may hang on this one all the same.
+                    Some(current) if !Arc::ptr_eq(&current, &refused) => token.supersede(),
+                    _ => self.adopt(Arc::clone(&token)).await,
+                }
+                token
+            }
+            Refusal::OnTrial(token) => {
+                drop(token);
+                self.tidy().await;
+                refused
+            }
         }
     }
 
-    /// Gives a token back that was on trial and did not help.
-    pub(super) async fn dismiss(&self, token: &Arc<Token>) {
-        let in_use = self.current().is_some_and(|current| Arc::ptr_eq(&current, token));
-        if !in_use && let Err(error) = self.give_back(token).await {
-            debug!(provider = self.name, %error, "a token that did not help stays until it ends by itself");
-        }
+    /// Notes that a login was the cure for a refusal: the next refusal is a new matter.
+    fn cured(&self, gate: &mut Gate) {
+        (gate.refusals, gate.seen_alive_until) = (0, None);
+        (gate.useless, gate.useless_until) = (0, None);
+        gate.refused_until = Some(self.clock.instant() + CURE_AGAIN);
     }
 
     /// Logs in and lets everybody have the new token. The same token as before, read again from its file, stays what it is.
@@ -142,6 +196,7 @@ impl Session {
         {
             return Ok(current);
         }
+        gate.ended = false;
         self.adopt(Arc::clone(&token)).await;
         Ok(token)
     }
@@ -170,35 +225,39 @@ impl Session {
         }
     }
 
-    /// Asks whether a token still is one. Without an answer, it is taken for one.
+    /// Asks whether a token still is one. Without an answer, it is taken for one; so is one that may not look at itself, which servers say in
+    /// other words than that they do not know a token: as one of perhaps several errors.
     async fn is_alive(&self, token: &Token) -> bool {
         let Ok(call) = self.transport.call("look up token", &LookupTokenSelfRequest {}) else { return true };
         let answer = self.transport.send(&call, Some(&token.value)).await;
-        !answer.is_ok_and(|answer| answer.status == FORBIDDEN)
+        !answer.is_ok_and(|answer| answer.status == FORBIDDEN && !answer.says("1 error occurred"))
     }
 
-    /// Goes on with the tokens of the session before; returns whether they were looked for.
+    /// Goes on with the tokens of the session before.
     ///
     /// Whether the token in use still is one shows when it is used. A token that somebody else provides is taken from there, and found
     /// again among the remembered ones.
-    async fn restore(&self) -> Result<bool> {
-        let Some(bytes) = self.slot.load().await else { return Ok(true) };
+    async fn restore(&self) -> Result<()> {
+        let Some(bytes) = self.slot.load().await else { return Ok(()) };
         let Some(record) = record::read(&bytes, &self.settings.realm()) else {
             info!(
                 provider = self.name,
                 "the session before was another identity's; it ends with its own time"
             );
-            return Ok(true);
+            return Ok(());
         };
         if let Some(secret_id) = record.secret_id {
             self.settings.method.resume(secret_id);
         }
         let now = self.clock.now();
-        let mut tokens: Vec<Arc<Token>> = record.tokens.into_iter().map(Arc::new).collect();
-        tokens.retain(|token| token.life().ends_at().is_none_or(|end| end > now));
+        let lives = |token: &Token| token.life().ends_at().is_none_or(|end| end > now);
+        let mut tokens = record.tokens.into_iter();
+        let first = tokens.next().filter(lives).map(Arc::new);
+        let mut tokens: Vec<Arc<Token>> = tokens.filter(lives).map(Arc::new).collect();
         let in_use = if self.settings.method.issues_tokens() {
-            (!tokens.is_empty()).then(|| tokens.remove(0))
+            first
         } else {
+            tokens.extend(first);
             let given = self.settings.method.log_in(&self.transport, &self.clock).await?;
             let known =
                 tokens.iter().position(|token| token.value.expose_secret() == given.token.expose_secret());
@@ -210,7 +269,7 @@ impl Session {
             debug!(provider = self.name, "goes on with the session from before");
             self.current.send_replace(Some(token));
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -224,6 +283,8 @@ pub(super) fn backoff(times: u32, first: Duration, longest: Duration) -> Duratio
 pub(super) const FAILURE_FIRST: Duration = Duration::from_secs(1);
 const FAILURE_LONGEST_TEMPORARY: Duration = Duration::from_secs(5);
 pub(super) const FAILURE_LONGEST: Duration = Duration::from_secs(60);
+/// The refusals that a token gets which is allowed to ask.
+const ALLOWED: [u16; 3] = [400, 404, 405];
 /// Between two looks at whether a token that is refused still lives.
 const ALIVE_AGAIN: Duration = Duration::from_secs(5);
 /// Between logins only because some request was refused: most refusals are a matter of policy, which no login cures.

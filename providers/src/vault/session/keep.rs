@@ -25,7 +25,11 @@ impl Session {
             let token = changes.borrow_and_update().clone();
             let kept = async {
                 match &token {
-                    Some(token) => self.keep(token).await,
+                    Some(token) => {
+                        // Whoever obtained it may have been dropped on the way: `keep` itself is, by the change that it makes.
+                        self.tidy().await;
+                        self.keep(token).await;
+                    }
                     None => std::future::pending().await,
                 }
             };

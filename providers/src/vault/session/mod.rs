@@ -21,8 +21,9 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use vaultrs::api::token::requests::RevokeTokenSelfRequest;
 
-use self::gate::{Gate, Refusal};
+use self::gate::Gate;
 pub(super) use self::token::Token;
+use self::token::Use;
 use super::endpoint::Logical;
 use super::error;
 use super::settings::Settings;
@@ -37,8 +38,10 @@ pub(super) struct Session {
     clock: Clock,
     slot: Slot,
     current: watch::Sender<Option<Arc<Token>>>,
+    /// The tokens beside the one in use that are not given back yet: those that were in use, and those on trial.
     superseded: Mutex<Vec<Arc<Token>>>,
     gate: tokio::sync::Mutex<Gate>,
+    tidying: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -53,6 +56,7 @@ impl Session {
             current: watch::Sender::new(None),
             superseded: Mutex::default(),
             gate: tokio::sync::Mutex::default(),
+            tidying: tokio::sync::Mutex::default(),
         }
     }
 
@@ -72,24 +76,19 @@ impl Session {
         &self,
         operation: &'static str,
         endpoint: &impl Endpoint,
-    ) -> Result<(Answer, Arc<Token>)> {
+    ) -> Result<(Answer, Use)> {
         let call = self.transport.call(operation, endpoint)?;
         let (token, is_new) = self.token().await?;
+        let token = Use::of(token);
         let answer = self.transport.send(&call, Some(&token.value)).await?;
         if answer.status != FORBIDDEN || is_new {
             return Ok((answer, token));
         }
-        let other = match self.after_refusal(&token).await? {
-            Refusal::Stands => return Ok((answer, token)),
-            Refusal::Replaced(other) | Refusal::OnTrial(other) => other,
-        };
-        let again = self.transport.send(&call, Some(&other.value)).await?;
-        if again.status == FORBIDDEN {
-            self.dismiss(&other).await;
-        } else {
-            self.cured(&token, &other).await;
-        }
-        Ok((again, other))
+        let refusal = self.after_refusal(&token).await?;
+        let Some(other) = refusal.other() else { return Ok((answer, token)) };
+        let again = self.transport.send(&call, Some(&other.value)).await;
+        let answered = self.learn(token, refusal, again.as_ref().ok()).await;
+        Ok((again?, answered))
     }
 
     /// Asks what `endpoint` says, where a refusal is no reason to log in again.
@@ -102,10 +101,7 @@ impl Session {
         self.transport.send(&call, Some(&token.value)).await
     }
 
-    /// Asks what `endpoint` says as nobody or as the bearer of `token`, which is not the session's own.
-    ///
-    /// # Errors
-    /// No answer. A refusal is an answer.
+    /// Returns the way to ask as nobody, or as the bearer of a token that is not the session's own.
     pub(super) fn transport(&self) -> &Transport {
         &self.transport
     }
@@ -147,8 +143,7 @@ impl Session {
     /// # Errors
     /// No answer, or a refusal.
     pub(super) async fn revoke(&self, lease: &Lease) -> Result<()> {
-        // Has the tokens of the session before, where nothing was asked yet.
-        self.token().await?;
+        self.restored().await?;
         let Some(token) = self.holder(lease) else {
             // Its token has ended or was given back, and the lease with it.
             return Ok(());
@@ -162,10 +157,14 @@ impl Session {
                 );
             }
             token.let_go(&lease.id);
-        } else if !token.let_go(&lease.id) {
+            return Ok(());
+        }
+        token.let_go(&lease.id);
+        if token.is_idle() {
+            // Forgotten only then: whoever gets an error tries again.
+            self.give_back(&token).await?;
             lock(&self.superseded).retain(|superseded| !Arc::ptr_eq(superseded, &token));
             self.save().await;
-            self.give_back(&token).await?;
         }
         Ok(())
     }
@@ -176,6 +175,10 @@ impl Session {
     /// # Errors
     /// Something was left behind; it ends by itself.
     pub(super) async fn close(&self, ending: Ending) -> Result<()> {
+        let restored = match ending {
+            Ending::Revoke => self.restored().await,
+            Ending::Keep => Ok(()),
+        };
         let current = self.current.send_replace(None);
         let superseded = std::mem::take(&mut *lock(&self.superseded));
         if ending == Ending::Keep {
@@ -195,7 +198,7 @@ impl Session {
             Some(_) => self.save().await,
             None => self.slot.clear().await,
         }
-        results.into_iter().collect()
+        results.into_iter().chain([restored]).collect()
     }
 
     async fn revoke_as(&self, token: &Token, lease: String) -> Result<()> {
@@ -214,23 +217,52 @@ impl Session {
     }
 
     /// Puts `token` in the place of the one in use, whose leases have to be made anew then.
+    ///
+    /// # Cancel safety
+    /// Once it has begun, the token is in use; the rest is made up for by the next [`tidy`](Self::tidy).
     async fn adopt(&self, token: Arc<Token>) {
-        let old = self.current.send_replace(Some(token));
+        let old = self.current();
+        {
+            let mut superseded = lock(&self.superseded);
+            superseded.retain(|other| !Arc::ptr_eq(other, &token));
+            superseded.extend(old.clone());
+        }
+        self.current.send_replace(Some(token));
+        if let Some(old) = old {
+            old.supersede();
+        }
         if self.settings.method.issues_tokens() {
             info!(provider = self.name, "logged in");
         }
-        if let Some(old) = old {
-            old.supersede();
-            if !old.leases().is_empty() {
-                let now = self.clock.now();
-                let mut superseded = lock(&self.superseded);
-                superseded.retain(|token| token.life().ends_at().is_none_or(|end| end > now));
-                superseded.push(old);
-            } else if self.settings.method.issues_tokens()
-                && let Err(error) = self.give_back(&old).await
+        self.tidy().await;
+    }
+
+    /// Remembers the session, and gives back the tokens that nothing hangs on any more.
+    ///
+    /// # Cancel safety
+    /// The next call makes up for one that was dropped.
+    async fn tidy(&self) {
+        let _tidying = self.tidying.lock().await;
+        self.save().await;
+        let now = self.clock.now();
+        let idle: Vec<Arc<Token>> = {
+            let mut superseded = lock(&self.superseded);
+            superseded.retain(|token| token.life().ends_at().is_none_or(|end| end > now));
+            superseded.iter().filter(|token| token.is_idle() && !token.is_restored).cloned().collect()
+        };
+        if idle.is_empty() {
+            return;
+        }
+        for token in idle {
+            if self.settings.method.issues_tokens()
+                && let Err(error) = self.give_back(&token).await
             {
-                debug!(provider = self.name, %error, "the token before stays until it ends by itself");
+                debug!(provider = self.name, %error, "a token stays until it ends by itself");
+                if error.is_temporary() {
+                    continue;
+                }
             }
+            lock(&self.superseded).retain(|superseded| !Arc::ptr_eq(superseded, &token));
         }
         self.save().await;
     }

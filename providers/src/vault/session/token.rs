@@ -1,7 +1,9 @@
 //! A token, what is known of its life, and the leases that hang on it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keywheel_core::SecretValue;
 use keywheel_core::lease::Parent;
@@ -15,15 +17,19 @@ pub(in crate::vault) struct Token {
     /// What leases call it: it says nothing about the token.
     pub(super) name: String,
     pub(super) value: SecretValue,
+    /// Whether it was remembered: leases may hang on it that nobody has named yet.
+    pub(super) is_restored: bool,
     life: Mutex<Life>,
     parent: watch::Sender<Parent>,
     leases: Mutex<BTreeSet<String>>,
+    uses: AtomicUsize,
 }
 
 impl Token {
     /// Takes a token that was just obtained.
     pub(super) fn new(value: SecretValue, life: Life) -> Self {
-        Self::named(format!("{:016x}", fastrand::u64(..)), value, life)
+        let name = format!("{:016x}", fastrand::u64(..));
+        Self { is_restored: false, ..Self::named(name, value, life) }
     }
 
     /// Takes a token that an earlier session had under this name.
@@ -32,9 +38,11 @@ impl Token {
         Self {
             name,
             value,
+            is_restored: true,
             life: Mutex::new(life),
             parent: watch::Sender::new(parent),
             leases: Mutex::default(),
+            uses: AtomicUsize::new(0),
         }
     }
 
@@ -68,11 +76,15 @@ impl Token {
         lock(&self.leases).insert(lease.to_owned());
     }
 
-    /// Forgets a lease; returns whether another one still hangs on it.
-    pub(super) fn let_go(&self, lease: &str) -> bool {
-        let mut leases = lock(&self.leases);
-        leases.remove(lease);
-        !leases.is_empty()
+    /// Forgets a lease.
+    pub(super) fn let_go(&self, lease: &str) {
+        lock(&self.leases).remove(lease);
+    }
+
+    /// Tells whether no lease hangs on it, and none is being made with it.
+    pub(super) fn is_idle(&self) -> bool {
+        // In this order: a lease is noted before the use ends that made it.
+        self.uses.load(Ordering::SeqCst) == 0 && lock(&self.leases).is_empty()
     }
 
     /// Returns the leases that hang on it.
@@ -83,6 +95,31 @@ impl Token {
     /// Returns the name that leases call it by.
     pub(in crate::vault) fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// A token while a request is under way with it, which may make a lease: it is not given back meanwhile.
+#[derive(Debug)]
+pub(in crate::vault) struct Use(Arc<Token>);
+
+impl Use {
+    pub(super) fn of(token: Arc<Token>) -> Self {
+        token.uses.fetch_add(1, Ordering::SeqCst);
+        Self(token)
+    }
+}
+
+impl Deref for Use {
+    type Target = Arc<Token>;
+
+    fn deref(&self) -> &Arc<Token> {
+        &self.0
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.0.uses.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
