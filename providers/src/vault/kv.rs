@@ -42,8 +42,10 @@ pub(super) enum Listing {
     Found(HashMap<String, Newest>),
     /// The policy does not allow it to the token of that identity, or the token has ended.
     Refused(Option<usize>),
-    /// The server has no such list, or one that is too large.
-    Unknown,
+    /// The server has no such list, or nothing to list.
+    Nothing,
+    /// What the server answers is too large, or no list.
+    Unreadable,
 }
 
 /// Reads a secret without versions. `fingerprint` makes one of the values.
@@ -123,8 +125,7 @@ pub(super) async fn list(session: &Session, mount: &Mount, folder: &str) -> Resu
     let identity = session.identity();
     let request = Logical::list(format!("{}/detailed-metadata/{folder}", mount.path));
     let answer = match session.probe("list versions", &request).await {
-        // Larger than any answer may be.
-        Err(error) if error.kind() == ErrorKind::Invalid => return Ok(Listing::Unknown),
+        Err(error) if error.kind() == ErrorKind::Invalid => return Ok(Listing::Unreadable),
         answer => answer?,
     };
     match answer.status {
@@ -134,7 +135,7 @@ pub(super) async fn list(session: &Session, mount: &Mount, folder: &str) -> Resu
             Ok(Listing::Found(keys.into_iter().map(newest).collect()))
         }
         403 => Ok(Listing::Refused(identity)),
-        404 | 405 => Ok(Listing::Unknown),
+        404 | 405 => Ok(Listing::Nothing),
         _ => Err(error::refused(&answer)),
     }
 }

@@ -199,7 +199,9 @@ impl Provider for VaultProvider {
     fn group(&self, reference: &SecretRef) -> Option<String> {
         let target = Target::of(reference).ok()?;
         let mount = self.mounts.known(target.path)?;
-        let is_polled = mount.engine == Engine::Kv2 && target.version().is_none() && !mount.hides_metadata();
+        let is_polled = mount.engine == Engine::Kv2
+            && matches!(target.way, Way::Read { version: None, .. })
+            && !mount.hides_metadata();
         if is_polled { self.survey.group(&mount.path, mount.below(target.path)?) } else { None }
     }
 

@@ -85,8 +85,14 @@ impl Survey {
                 }
                 Ok(newest.get(key).cloned().unwrap_or(Newest::Unclear))
             }
-            Listing::Unknown => {
+            // All secrets of the folder are gone, for now.
+            Listing::Nothing if prefix.was_listed.load(Ordering::Relaxed) => Ok(Newest::Unclear),
+            Listing::Nothing => {
                 prefix.note_unlisted(mount, folder, "the server does not list versions");
+                kv::newest(session, mount, path).await
+            }
+            Listing::Unreadable => {
+                prefix.note_unlisted(mount, folder, "the server's list of versions cannot be read");
                 kv::newest(session, mount, path).await
             }
             Listing::Refused(identity) => {
