@@ -129,11 +129,10 @@ pub(super) async fn list(session: &Session, mount: &Mount, folder: &str) -> Resu
         answer => answer?,
     };
     match answer.status {
-        200 => {
-            let keys = answer.parse::<Outer<List>>()?.data.key_info;
+        200 => Ok(answer.parse::<Outer<List>>().map_or(Listing::Unreadable, |outer| {
             let newest = |(key, metadata): (String, AllMetadata)| (key, metadata.newest());
-            Ok(Listing::Found(keys.into_iter().map(newest).collect()))
-        }
+            Listing::Found(outer.data.key_info.into_iter().map(newest).collect())
+        })),
         403 => Ok(Listing::Refused(identity)),
         404 | 405 => Ok(Listing::Nothing),
         _ => Err(error::refused(&answer)),

@@ -31,6 +31,8 @@ struct Prefix {
     boarding: Mutex<Option<Arc<Flight>>>,
     is_unlisted: AtomicBool,
     was_listed: AtomicBool,
+    /// How many secrets there were when they were listed last.
+    size: AtomicUsize,
 }
 
 /// One list on its way, and whoever waits for it.
@@ -68,7 +70,7 @@ impl Survey {
         let list = || async {
             self.clock.sleep_until(self.clock.instant() + BOARDING).await;
             prefix.depart(&flight);
-            if flight.passengers.load(Ordering::Relaxed) < WORTH_IT {
+            if !prefix.is_worth_it(flight.passengers.load(Ordering::Relaxed)) {
                 return Ok(None);
             }
             kv::list(session, mount, folder).await.map(|listing| Some(Arc::new(listing)))
@@ -78,11 +80,7 @@ impl Survey {
         };
         match &*listing {
             Listing::Found(newest) => {
-                if newest.len() > MOST_OTHERS * flight.passengers.load(Ordering::Relaxed) {
-                    prefix.note_unlisted(mount, folder, "the folder holds too many other secrets for a list");
-                } else {
-                    prefix.note_listed(mount, folder);
-                }
+                prefix.note_listed(mount, folder, newest.len());
                 Ok(newest.get(key).cloned().unwrap_or(Newest::Unclear))
             }
             // All secrets of the folder are gone, for now.
@@ -112,6 +110,11 @@ impl Prefix {
         self.is_unlisted.load(Ordering::Relaxed)
     }
 
+    /// Tells whether a list costs the server less than what `passengers` would ask by themselves.
+    fn is_worth_it(&self, passengers: usize) -> bool {
+        passengers >= WORTH_IT && passengers * MOST_OTHERS >= self.size.load(Ordering::Relaxed)
+    }
+
     fn board(&self) -> Arc<Flight> {
         let mut boarding = lock(&self.boarding);
         let flight = boarding.get_or_insert_default();
@@ -126,7 +129,8 @@ impl Prefix {
         }
     }
 
-    fn note_listed(&self, mount: &Mount, folder: &str) {
+    fn note_listed(&self, mount: &Mount, folder: &str, size: usize) {
+        self.size.store(size, Ordering::Relaxed);
         if !self.was_listed.swap(true, Ordering::Relaxed) {
             info!(
                 mount = mount.path,
