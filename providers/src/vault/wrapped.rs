@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::transport::{Answer, Transport};
 use super::wrapping;
 
-/// The tokens that could not be trusted, by their digests: none is tried again.
+/// The tokens that were used or could not be trusted, by their digests: none is tried again.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped(Mutex<HashMap<String, Error>>);
 
@@ -29,19 +29,19 @@ impl Wrapped {
         if let Some(error) = spent.get(&version) {
             return Err(error.clone());
         }
-        let unwrapped =
-            wrapping::unwrap(transport, &token, path).await.and_then(|answer| secret(&answer, &version));
-        match &unwrapped {
-            Err(error) if error.kind() != ErrorKind::Intercepted => {}
-            Err(error) => drop(spent.insert(version, error.clone())),
-            Ok(_) => {
-                let reason = "the wrapping token was used here before";
-                let error = Error::new(ErrorKind::Intercepted, "unwrap", reason)
-                    .with("path", path)
-                    .with_help("provide a new one; a `state_directory` keeps the value over a restart");
-                spent.insert(version, error);
-            }
-        }
+        let unwrapped = match wrapping::unwrap(transport, &token, path).await {
+            Ok(answer) => secret(&answer, &version),
+            Err(error) if error.kind() == ErrorKind::Intercepted => Err(error),
+            Err(error) => return Err(error),
+        };
+        // Whatever came out of it, the token is used up.
+        let again = match &unwrapped {
+            Ok(_) => Error::new(ErrorKind::Intercepted, "unwrap", "the wrapping token was used here before")
+                .with("path", path)
+                .with_help("provide a new one; a `state_directory` keeps the value over a restart"),
+            Err(error) => error.clone(),
+        };
+        spent.insert(version, again);
         unwrapped
     }
 

@@ -27,12 +27,17 @@ pub(super) async fn unwrap(transport: &Transport, token: &SecretValue, path: &st
     let answer = transport.send(&call, Some(token)).await;
     match answer {
         Ok(answer) if answer.is_success() => Ok(answer),
-        Ok(answer) => {
+        // The server says that it did nothing. If it did all the same, the next look at the token tells.
+        Ok(answer) if UNDONE.contains(&answer.status) => Err(error::refused(&answer)),
+        Ok(answer) if answer.status < 500 => {
             Err(alarm(path, "it was used up by somebody else in this moment").with("status", answer.status))
         }
-        Err(_) => Err(alarm(path, "it was sent and no answer came, so that it may be used up")),
+        Ok(_) | Err(_) => Err(alarm(path, "it was sent and no answer came, so that it may be used up")),
     }
 }
+
+/// What a server answers that does not serve the request: its quota is used up, it is a standby, or it is sealed.
+const UNDONE: [u16; 4] = [429, 472, 473, 503];
 
 /// Checks that the token is whole, and that it was made by a request to `path`, without using it up.
 async fn check(transport: &Transport, token: &SecretValue, path: &str) -> Result<()> {
@@ -104,19 +109,17 @@ impl WrappedSecretId {
         let wrapped_in = digest(token.expose_secret());
         if let Some(known) = self.unwrapped().filter(|known| known.wrapped_in == wrapped_in) {
             return known.value.ok_or_else(|| {
-                let reason = "the wrapping token could not be trusted before, and is still the same";
+                let reason = "the wrapping token was of no use before, and is still the same";
                 Error::new(ErrorKind::Intercepted, "unwrap", reason).with("path", &self.creation_path)
             });
         }
-        let unwrapped = unwrap(transport, &token, &self.creation_path).await;
-        let value = match &unwrapped {
+        let value = match unwrap(transport, &token, &self.creation_path).await {
             Ok(answer) => answer.parse::<SecretIdAnswer>().map(|answer| answer.data.into_value()),
-            Err(error) => Err(error.clone()),
+            Err(error) if error.kind() == ErrorKind::Intercepted => Err(error),
+            Err(error) => return Err(error),
         };
-        if value.is_ok() || matches!(&value, Err(error) if error.kind() == ErrorKind::Intercepted) {
-            let value = value.as_ref().ok().map(copy);
-            self.resume(Unwrapped { wrapped_in, value });
-        }
+        // Whatever came out of it, the token is used up.
+        self.resume(Unwrapped { wrapped_in, value: value.as_ref().ok().map(copy) });
         value
     }
 

@@ -220,6 +220,10 @@ impl Session {
                 let wait = error.retry_after().map_or(wait, |after| after.max(wait));
                 gate.failures = gate.failures.saturating_add(1);
                 gate.failure = Some((error.clone(), self.clock.instant() + wait));
+                if self.settings.method.unwrapped().is_some() {
+                    // It cannot be had again, and the login may work after a restart.
+                    self.save().await;
+                }
                 Err(error)
             }
         }
