@@ -1,28 +1,19 @@
-//! The programs that are compared, each in its quickest fair configuration.
+//! The programs that are compared.
 
-use std::fmt::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::process::Command;
 
-use keywheel_tests::{OpenBao, built};
+use keywheel_tests::built;
+
+use crate::configuration;
+use crate::job::Job;
 
 /// A program that takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contender {
     Keywheel,
     BaoAgent,
-}
-
-/// What a program is to deliver, and where it finds what it needs for that.
-#[derive(Debug)]
-pub(crate) struct Job<'a> {
-    pub(crate) server: &'a OpenBao,
-    pub(crate) token_file: &'a Path,
-    /// Empty and memory-backed.
-    pub(crate) volume: &'a Path,
-    /// For the configuration.
-    pub(crate) folder: &'a Path,
-    pub(crate) secrets: usize,
 }
 
 impl Contender {
@@ -45,8 +36,8 @@ impl Contender {
     /// Writes the configuration and returns the command that does `job`.
     pub(crate) fn command(self, job: &Job<'_>) -> Command {
         let (file, configuration) = match self {
-            Self::Keywheel => ("keywheel.yaml", keywheel(job)),
-            Self::BaoAgent => ("agent.hcl", bao_agent(job)),
+            Self::Keywheel => ("keywheel.yaml", configuration::keywheel(job)),
+            Self::BaoAgent => ("agent.hcl", configuration::bao_agent(job)),
         };
         let path = job.folder.join(file);
         std::fs::write(&path, configuration).expect("a configuration file");
@@ -58,81 +49,6 @@ impl Contender {
         };
         command
     }
-}
-
-impl Job<'_> {
-    /// Returns the files that are there when the job is done.
-    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        (0..self.secrets).map(|index| self.volume.join(format!("secret-{index}")))
-    }
-}
-
-fn keywheel(job: &Job<'_>) -> String {
-    let mut text = format!(
-        "providers:
-  vault:
-    kind: vault
-    address: {address}
-    ca_file: {ca}
-    auth: {{method: token, token_file: {token}}}
-deliveries:
-  - name: bench
-    directory: {volume}
-",
-        address = job.server.address(),
-        ca = job.server.ca_file().display(),
-        token = job.token_file.display(),
-        volume = job.volume.display(),
-    );
-    text.push_str("    secrets:\n");
-    for index in 0..job.secrets {
-        writeln!(text, "      s{index}: vault://secret/bench/{index}").expect("room");
-    }
-    text.push_str("    files:\n");
-    for index in 0..job.secrets {
-        writeln!(
-            text,
-            "      - {{path: secret-{index}, value: \"{{{{ s{index}.value }}}}\", mode: \"0440\"}}"
-        )
-        .expect("room");
-    }
-    text
-}
-
-/// One template per secret, because each is a file of its own. More connections than its 10 (`max_connections_per_host`)
-/// and a quiet time before rendering (`wait`) were tried with 1,000 secrets and made no clear difference.
-fn bao_agent(job: &Job<'_>) -> String {
-    let mut text = format!(
-        r#"
-vault {{
-  address = "{address}"
-  ca_cert = "{ca}"
-}}
-auto_auth {{
-  method "token_file" {{
-    config = {{ token_file_path = "{token}" }}
-  }}
-}}
-template_config {{
-  static_secret_render_interval = "30s"
-}}
-"#,
-        address = job.server.address(),
-        ca = job.server.ca_file().display(),
-        token = job.token_file.display(),
-    );
-    for (index, file) in job.files().enumerate() {
-        let template = format!(
-            r#"{{{{ with secret \"secret/data/bench/{index}\" }}}}{{{{ .Data.data.value }}}}{{{{ end }}}}"#
-        );
-        writeln!(
-            text,
-            "template {{\n  contents = \"{template}\"\n  destination = \"{}\"\n  perms = \"0440\"\n}}",
-            file.display()
-        )
-        .expect("room");
-    }
-    text
 }
 
 impl fmt::Display for Contender {

@@ -1,106 +1,107 @@
-//! Runs one program once and looks at it.
+//! Runs one program and looks at it.
 
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use keywheel_tests::openbao::Token;
+use keywheel_tests::openbao::{Mark, Seen, Token};
 use keywheel_tests::{OpenBao, Process, Tmpfs};
 use serde_json::json;
+use tempfile::TempDir;
 
-use crate::contender::{Contender, Job};
-use crate::options::Options;
+use crate::contender::Contender;
+use crate::job::{Job, Order};
 
-/// The server with its secrets.
+/// A program that has delivered its files once.
 #[derive(Debug)]
-pub(crate) struct Stage<'a> {
+pub(crate) struct Running<'a> {
+    pub(crate) start: Start,
     server: &'a OpenBao,
+    token: Token,
+    process: Process,
+    // Dropped last: the program's files are in them.
+    _volume: Tmpfs,
+    _folder: TempDir,
 }
 
-/// What one run showed.
+/// What a program's start showed.
 #[derive(Debug)]
-pub(crate) struct Run {
-    /// From the program's start until its last file is there.
-    pub(crate) start: Duration,
+pub(crate) struct Start {
+    /// Until the last file was there.
+    pub(crate) elapsed: Duration,
     /// CPU time until then, which depends less on who else uses the machine.
-    pub(crate) start_cpu: Duration,
-    /// Requests that the server logged until then.
-    pub(crate) start_requests: usize,
-    /// Resident bytes when the idle time is over.
-    pub(crate) resident: u64,
-    /// CPU time during the idle time.
     pub(crate) cpu: Duration,
-    /// Requests that the server logged during the idle time.
+    /// Requests that the server logged until then.
     pub(crate) requests: usize,
-    /// How long the idle time was.
-    pub(crate) idle: Duration,
 }
 
-impl<'a> Stage<'a> {
-    /// Writes the secrets and the policy that lets a program read them.
-    pub(crate) fn set(server: &'a OpenBao, options: &Options) -> Self {
-        eprintln!("writing {} secrets", options.secrets);
-        for index in 0..options.secrets {
-            server.kv_put("secret", &format!("bench/{index}"), &json!({"value": format!("{index:064}")}));
-        }
-        server.policy(
-            POLICY,
-            r#"
-            path "secret/data/bench/*" { capabilities = ["read"] }
-            path "secret/metadata/bench/*" { capabilities = ["read"] }
-            "#,
-        );
-        Self { server }
-    }
+/// What a span showed.
+#[derive(Debug)]
+pub(crate) struct Span {
+    pub(crate) elapsed: Duration,
+    /// CPU time.
+    pub(crate) cpu: Duration,
+    /// The requests that the server logged.
+    pub(crate) requests: Vec<Seen>,
+    /// Resident bytes when it was over.
+    pub(crate) resident: u64,
+}
 
-    /// Runs `contender` with this many secrets, and watches it for `idle` when it is done.
+impl<'a> Running<'a> {
+    /// Starts `contender` with a token that has the policy [`POLICY`], and waits until it has delivered `order`.
     ///
     /// # Panics
     ///
     /// When it ends, or when its files are not there after two minutes.
-    pub(crate) fn run(&self, contender: Contender, secrets: usize, idle: Duration) -> Run {
+    pub(crate) fn start(server: &'a OpenBao, contender: Contender, order: &Order) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let volume = Tmpfs::mount(VOLUME_BYTES);
-        let token = self.server.token(&json!({"policies": ["default", POLICY], "ttl": "24h"}));
+        let token = server.token(&json!({"policies": ["default", POLICY], "ttl": "24h"}));
         let token_file = folder.path().join("token");
         std::fs::write(&token_file, &token.token).expect("a token file");
-        let job = Job {
-            server: self.server,
-            token_file: &token_file,
-            volume: volume.path(),
-            folder: folder.path(),
-            secrets,
-        };
+        let job =
+            Job { order, server, token_file: &token_file, volume: volume.path(), folder: folder.path() };
 
         let command = contender.command(&job);
-        let mark = self.server.mark();
+        let mark = server.mark();
         let begun = Instant::now();
         let process = Process::start(contender.name(), command, folder.path());
         wait_for_files(&process, job.files(), begun);
-        let (start, start_cpu) = (begun.elapsed(), process.cpu_time());
-        let start_requests = self.requests(mark, &token);
+        let (elapsed, cpu) = (begun.elapsed(), process.cpu_time());
+        let requests = requests_of(&token, server, mark).count();
+        let start = Start { elapsed, cpu, requests };
+        Self { start, server, token, process, _volume: volume, _folder: folder }
+    }
 
-        thread::sleep(SETTLE);
-        let (cpu, mark) = (process.cpu_time(), self.server.mark());
-        thread::sleep(idle);
-        let run = Run {
-            start,
-            start_cpu,
-            start_requests,
-            resident: process.resident_bytes(),
-            cpu: process.cpu_time().saturating_sub(cpu),
-            requests: self.requests(mark, &token),
-            idle,
+    /// Watches what the program does while `happens` happens.
+    pub(crate) fn watch<T>(&self, happens: impl FnOnce() -> T) -> (Span, T) {
+        let (cpu, mark, begun) = (self.process.cpu_time(), self.server.mark(), Instant::now());
+        let outcome = happens();
+        let span = Span {
+            elapsed: begun.elapsed(),
+            cpu: self.process.cpu_time().saturating_sub(cpu),
+            requests: requests_of(&self.token, self.server, mark).collect(),
+            resident: self.process.resident_bytes(),
         };
-        drop(process);
-        self.server.revoke(&token);
-        run
+        (span, outcome)
     }
 
-    fn requests(&self, mark: keywheel_tests::openbao::Mark, token: &Token) -> usize {
-        let requests = self.server.requests_since(mark);
-        requests.iter().filter(|request| request.accessor.as_ref() == Some(&token.accessor)).count()
+    /// Watches the program for `idle`, after a pause: what it does right after its start is neither that nor idling.
+    pub(crate) fn watch_idle(&self, idle: Duration) -> Span {
+        thread::sleep(SETTLE);
+        self.watch(|| thread::sleep(idle)).0
     }
+
+    /// Ends the program, and all that hangs on its token.
+    pub(crate) fn end(self) {
+        drop(self.process);
+        self.server.revoke(&self.token);
+    }
+}
+
+fn requests_of(token: &Token, server: &OpenBao, mark: Mark) -> impl Iterator<Item = Seen> {
+    let requests = server.requests_since(mark).into_iter();
+    requests.filter(|request| request.accessor.as_ref() == Some(&token.accessor))
 }
 
 /// Looks for one file at a time: a look at a thousand would take the program's time.
@@ -121,9 +122,10 @@ fn wait_for_files(process: &Process, files: impl Iterator<Item = PathBuf>, begun
     }
 }
 
-const POLICY: &str = "bench";
+/// The policy of the programs' tokens, beside `default`.
+pub(crate) const POLICY: &str = "bench";
+
 const VOLUME_BYTES: u64 = 64 << 20;
 const BOUND: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_micros(200);
-/// What a program does right after its first delivery is neither its start nor its idling.
 const SETTLE: Duration = Duration::from_secs(2);

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use crate::contender::Contender;
+use crate::section::Section;
 
 /// What is measured, and for how long.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// What is measured.
+    pub(crate) sections: Vec<Section>,
     /// The programs that take part.
     pub(crate) contenders: Vec<Contender>,
     /// How often each is measured.
     pub(crate) rounds: usize,
-    /// The large number of secrets; the small one is 1.
+    /// The footprint's large number of secrets; the small one is 1.
     pub(crate) secrets: usize,
     /// How long each is watched when its files are there.
     pub(crate) idle: Duration,
@@ -25,6 +28,7 @@ impl Options {
     /// What to print instead.
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
+            sections: Vec::new(),
             contenders: vec![Contender::Keywheel, Contender::BaoAgent],
             rounds: MINIMUM_ROUNDS,
             secrets: 1000,
@@ -39,33 +43,58 @@ impl Options {
                 }
                 "--rounds" => options.rounds = number()?,
                 "--secrets" => options.secrets = number()?,
-                "--idle" => options.idle = Duration::from_secs(number()?.try_into().map_err(|_large| USAGE)?),
+                "--idle" => options.idle = seconds(number()?)?,
                 "--only" => {
                     let name = arguments.next().unwrap_or_default();
                     options.contenders.retain(|contender| contender.name() == name);
                 }
+                "--section" => {
+                    let name = arguments.next().unwrap_or_default();
+                    options.sections.push(Section::named(&name).ok_or(USAGE)?);
+                }
                 _ => return Err(USAGE.into()),
             }
         }
-        if options.rounds < MINIMUM_ROUNDS {
+        options.complete()
+    }
+
+    /// Lets another one begin in every round.
+    pub(crate) fn in_turn(&self, round: usize) -> Vec<Contender> {
+        let mut contenders = self.contenders.clone();
+        let count = contenders.len();
+        contenders.rotate_left(round % count);
+        contenders
+    }
+
+    fn complete(mut self) -> Result<Self, String> {
+        let asked = std::mem::take(&mut self.sections);
+        self.sections = Section::ALL.to_vec();
+        self.sections.retain(|section| asked.is_empty() || asked.contains(section));
+        if self.rounds < MINIMUM_ROUNDS {
             return Err(format!(
                 "one run says nothing on a machine that others use: at least {MINIMUM_ROUNDS} rounds"
             ));
         }
-        if options.contenders.is_empty() || options.secrets < 2 || options.idle.is_zero() {
+        if self.contenders.is_empty() || self.secrets < 2 || self.idle.is_zero() {
             return Err(USAGE.into());
         }
-        Ok(options)
+        Ok(self)
     }
+}
+
+fn seconds(number: usize) -> Result<Duration, String> {
+    Ok(Duration::from_secs(number.try_into().map_err(|_large| USAGE)?))
 }
 
 const MINIMUM_ROUNDS: usize = 3;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--rounds N] [--secrets N] [--idle SECONDS] [--only keywheel|bao-agent] [--quick]
+usage: cargo xtask bench [--section footprint]… [--rounds N] [--secrets N] [--idle SECONDS]
+                         [--only keywheel|bao-agent] [--quick]
 
+  --section  what is measured (all): start, memory and idling
   --rounds   how often each program is measured (3, and never less)
-  --secrets  the large number of secrets (1000)
+  --secrets  the footprint's large number of secrets (1000)
   --idle     how long each program is watched when its files are there (60)
   --only     leaves the other one out; prints no ratios
   --quick    100 secrets and 3 idle seconds, to see that it works";

@@ -1,0 +1,41 @@
+//! The parts of the bench, each measured for itself.
+
+use crate::footprint;
+use crate::options::Options;
+use crate::report::Report;
+
+/// What is measured together, on servers of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Footprint,
+}
+
+impl Section {
+    pub(crate) const ALL: [Self; 1] = [Self::Footprint];
+
+    /// Returns the section of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|section| section.name() == name)
+    }
+
+    /// Returns the name on the command line and in the results.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Footprint => "footprint",
+        }
+    }
+
+    /// Returns what its table shows.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Footprint => "Footprint: each secret asked for every 30 s.",
+        }
+    }
+
+    /// Measures every program, round by round.
+    pub(crate) fn measure(self, options: &Options, report: &mut Report<'_>) {
+        match self {
+            Self::Footprint => footprint::measure(options, report),
+        }
+    }
+}
