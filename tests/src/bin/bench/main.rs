@@ -21,6 +21,7 @@ mod footprint;
 mod job;
 mod measure;
 mod options;
+mod polling;
 mod report;
 mod samples;
 mod section;

@@ -20,7 +20,7 @@ pub(crate) struct Running<'a> {
     token: Token,
     process: Process,
     // Dropped last: the program's files are in them.
-    _volume: Tmpfs,
+    volume: Tmpfs,
     _folder: TempDir,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Running<'a> {
         let (elapsed, cpu) = (begun.elapsed(), process.cpu_time());
         let requests = requests_of(&token, server, mark).count();
         let start = Start { elapsed, cpu, requests };
-        Self { start, server, token, process, _volume: volume, _folder: folder }
+        Self { start, server, token, process, volume, _folder: folder }
     }
 
     /// Watches what the program does while `happens` happens.
@@ -90,6 +90,11 @@ impl<'a> Running<'a> {
     pub(crate) fn watch_idle(&self, idle: Duration) -> Span {
         thread::sleep(SETTLE);
         self.watch(|| thread::sleep(idle)).0
+    }
+
+    /// Returns the path of a delivered file.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.volume.path().join(name)
     }
 
     /// Ends the program, and all that hangs on its token.

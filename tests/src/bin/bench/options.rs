@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) secrets: usize,
     /// How long each is watched when its files are there.
     pub(crate) idle: Duration,
+    /// How often a polled secret is changed.
+    pub(crate) changes: u32,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
             rounds: MINIMUM_ROUNDS,
             secrets: 1000,
             idle: Duration::from_secs(60),
+            changes: 5,
         };
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|value| value.parse().ok()).ok_or(USAGE);
@@ -40,6 +43,7 @@ impl Options {
                 "--quick" => {
                     options.secrets = 100;
                     options.idle = Duration::from_secs(3);
+                    options.changes = 1;
                 }
                 "--rounds" => options.rounds = number()?,
                 "--secrets" => options.secrets = number()?,
@@ -89,12 +93,12 @@ fn seconds(number: usize) -> Result<Duration, String> {
 const MINIMUM_ROUNDS: usize = 3;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--section footprint]… [--rounds N] [--secrets N] [--idle SECONDS]
+usage: cargo xtask bench [--section footprint|polling]… [--rounds N] [--secrets N] [--idle SECONDS]
                          [--only keywheel|bao-agent] [--quick]
 
-  --section  what is measured (all): start, memory and idling
+  --section  what is measured (all): start, memory and idling; 100 secrets every 5 s
   --rounds   how often each program is measured (3, and never less)
   --secrets  the footprint's large number of secrets (1000)
   --idle     how long each program is watched when its files are there (60)
   --only     leaves the other one out; prints no ratios
-  --quick    100 secrets and 3 idle seconds, to see that it works";
+  --quick    100 secrets, 3 idle seconds and 1 change, to see that it works";

@@ -1,17 +1,18 @@
 //! The parts of the bench, each measured for itself.
 
-use crate::footprint;
 use crate::options::Options;
 use crate::report::Report;
+use crate::{footprint, polling};
 
 /// What is measured together, on servers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Footprint,
+    Polling,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 1] = [Self::Footprint];
+    pub(crate) const ALL: [Self; 2] = [Self::Footprint, Self::Polling];
 
     /// Returns the section of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -22,6 +23,7 @@ impl Section {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Footprint => "footprint",
+            Self::Polling => "polling",
         }
     }
 
@@ -29,6 +31,7 @@ impl Section {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Footprint => "Footprint: each secret asked for every 30 s.",
+            Self::Polling => "Polling: each secret asked for every 5 s.",
         }
     }
 
@@ -36,6 +39,7 @@ impl Section {
     pub(crate) fn measure(self, options: &Options, report: &mut Report<'_>) {
         match self {
             Self::Footprint => footprint::measure(options, report),
+            Self::Polling => polling::measure(options, report),
         }
     }
 }
