@@ -59,6 +59,17 @@ impl Wanted {
             fields: &["value"],
         }
     }
+
+    /// Wants `USER:PASSWORD` from `path` of the database engine.
+    pub(crate) fn account(file: &str, path: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            path: format!("database/{path}"),
+            api_path: format!("database/{path}"),
+            answer: ".Data",
+            fields: &["username", "password"],
+        }
+    }
 }
 
 impl Job<'_> {

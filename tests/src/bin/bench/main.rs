@@ -16,12 +16,14 @@
 
 mod configuration;
 mod contender;
+mod dynamic;
 mod figure;
 mod footprint;
 mod job;
 mod measure;
 mod options;
 mod polling;
+mod probe;
 mod report;
 mod samples;
 mod section;

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) idle: Duration,
     /// How often a polled secret is changed.
     pub(crate) changes: u32,
+    /// For how long each one's credentials are used.
+    pub(crate) span: Duration,
 }
 
 impl Options {
@@ -36,6 +38,7 @@ impl Options {
             secrets: 1000,
             idle: Duration::from_secs(60),
             changes: 5,
+            span: Duration::from_secs(120),
         };
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|value| value.parse().ok()).ok_or(USAGE);
@@ -44,10 +47,12 @@ impl Options {
                     options.secrets = 100;
                     options.idle = Duration::from_secs(3);
                     options.changes = 1;
+                    options.span = Duration::from_secs(15);
                 }
                 "--rounds" => options.rounds = number()?,
                 "--secrets" => options.secrets = number()?,
                 "--idle" => options.idle = seconds(number()?)?,
+                "--span" => options.span = seconds(number()?)?,
                 "--only" => {
                     let name = arguments.next().unwrap_or_default();
                     options.contenders.retain(|contender| contender.name() == name);
@@ -79,7 +84,7 @@ impl Options {
                 "one run says nothing on a machine that others use: at least {MINIMUM_ROUNDS} rounds"
             ));
         }
-        if self.contenders.is_empty() || self.secrets < 2 || self.idle.is_zero() {
+        if self.contenders.is_empty() || self.secrets < 2 || self.idle.is_zero() || self.span.is_zero() {
             return Err(USAGE.into());
         }
         Ok(self)
@@ -93,12 +98,13 @@ fn seconds(number: usize) -> Result<Duration, String> {
 const MINIMUM_ROUNDS: usize = 3;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--section footprint|polling]… [--rounds N] [--secrets N] [--idle SECONDS]
-                         [--only keywheel|bao-agent] [--quick]
+usage: cargo xtask bench [--section footprint|polling|dynamic]… [--rounds N] [--secrets N] [--idle SECONDS]
+                         [--span SECONDS] [--only keywheel|bao-agent] [--quick]
 
-  --section  what is measured (all): start, memory and idling; 100 secrets every 5 s
+  --section  what is measured (all): start, memory and idling; 100 secrets every 5 s; a database's credentials
   --rounds   how often each program is measured (3, and never less)
   --secrets  the footprint's large number of secrets (1000)
   --idle     how long each program is watched when its files are there (60)
+  --span     for how long each program's database credentials are used (120)
   --only     leaves the other one out; prints no ratios
-  --quick    100 secrets, 3 idle seconds and 1 change, to see that it works";
+  --quick    100 secrets, 3 idle seconds, 1 change and 15 s of credentials, to see that it works";

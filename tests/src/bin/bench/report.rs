@@ -85,6 +85,7 @@ impl<'a> Report<'a> {
         json!({
             "rounds": self.options.rounds,
             "idle_seconds": self.options.idle.as_secs(),
+            "dynamic_seconds": self.options.span.as_secs(),
             "openbao": built::bao_version(),
             "rows": rows,
         })
@@ -119,7 +120,7 @@ impl fmt::Display for Report<'_> {
             built::bao_version()
         )?;
         for section in sections {
-            writeln!(f, "\n{}\n", section.title())?;
+            writeln!(f, "\n{}\n", section.title(self.options))?;
             self.table(*section, f)?;
         }
         Ok(())

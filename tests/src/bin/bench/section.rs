@@ -2,17 +2,18 @@
 
 use crate::options::Options;
 use crate::report::Report;
-use crate::{footprint, polling};
+use crate::{dynamic, footprint, polling};
 
 /// What is measured together, on servers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Footprint,
     Polling,
+    Dynamic,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 2] = [Self::Footprint, Self::Polling];
+    pub(crate) const ALL: [Self; 3] = [Self::Footprint, Self::Polling, Self::Dynamic];
 
     /// Returns the section of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -24,14 +25,19 @@ impl Section {
         match self {
             Self::Footprint => "footprint",
             Self::Polling => "polling",
+            Self::Dynamic => "dynamic",
         }
     }
 
     /// Returns what its table shows.
-    pub(crate) fn title(self) -> &'static str {
+    pub(crate) fn title(self, options: &Options) -> String {
         match self {
-            Self::Footprint => "Footprint: each secret asked for every 30 s.",
-            Self::Polling => "Polling: each secret asked for every 5 s.",
+            Self::Footprint => "Footprint: each secret asked for every 30 s.".into(),
+            Self::Polling => "Polling: each secret asked for every 5 s.".into(),
+            Self::Dynamic => format!(
+                "Dynamic credentials, in {} s: leases of 6 s and 20 s at most, rotations every 5 s, a login every 100 ms.",
+                options.span.as_secs()
+            ),
         }
     }
 
@@ -40,6 +46,7 @@ impl Section {
         match self {
             Self::Footprint => footprint::measure(options, report),
             Self::Polling => polling::measure(options, report),
+            Self::Dynamic => dynamic::measure(options, report),
         }
     }
 }
