@@ -62,7 +62,7 @@ pub use keywheel::{Finished, Keywheel, Launch};
 pub use openbao::{OpenBao, Options};
 pub use pairs::{PairReaders, PairTally};
 pub use postgres::Postgres;
-pub use probe::{Probe, Sightings};
+pub use probe::{Probe, Sightings, Window};
 pub use process::{Process, Signal};
 pub use readers::{Readers, Tally};
 pub use snapshot::Snapshot;

@@ -1,6 +1,7 @@
 //! Logs in to a database with the credential on disk, over and over, as an application's pool does.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,17 +22,55 @@ pub struct Probe {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Sightings {
     /// How often it logged in, or tried to.
-    pub probes: u64,
+    pub probes: usize,
     /// How often the database refused a credential that was still the one on disk afterwards.
-    pub failures: u64,
-    /// How often it refused one that had been replaced on disk in the meantime.
-    pub overtaken: u64,
-    /// The longest time from a refused login's beginning to the end of the next good one.
-    pub longest_gap: Duration,
-    /// The users that it was, in no order.
+    pub failed: usize,
+    /// How often it refused one that had been replaced on disk in the meantime: nobody knows which was in time.
+    pub overtaken: usize,
+    /// How often the file held another credential than before.
+    pub changes: usize,
+    /// The users that it was.
     pub users: BTreeSet<String>,
-    /// The first refusals: when, counted from the start, and in the database's words.
-    pub refusals: Vec<String>,
+    /// The times in which the credential on disk let nobody in.
+    pub windows: Vec<Window>,
+}
+
+/// A time in which the credential on disk let nobody in: from the beginning of the first refused login to the end of the next good one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    begins: Duration,
+    ends: Duration,
+    why: String,
+}
+
+impl Sightings {
+    /// Returns the longest window.
+    pub fn longest(&self) -> Option<&Window> {
+        self.windows.iter().max_by_key(|window| window.length())
+    }
+
+    /// Returns how long that was; nothing without one.
+    pub fn longest_gap(&self) -> Duration {
+        self.longest().map(Window::length).unwrap_or_default()
+    }
+
+    /// Returns all windows together.
+    pub fn invalid(&self) -> Duration {
+        self.windows.iter().map(Window::length).sum()
+    }
+}
+
+impl Window {
+    fn length(&self) -> Duration {
+        self.ends.saturating_sub(self.begins)
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (begins, length) = (self.begins.as_secs_f64(), self.length().as_secs_f64());
+        write!(f, "{length:.2} s from {begins:.1} s on: {}", self.why)
+    }
 }
 
 impl Probe {
@@ -70,37 +109,31 @@ struct Prober {
 
 impl Prober {
     fn run(&self) -> Sightings {
-        let mut seen = Sightings::default();
+        let (mut seen, mut open, mut last) = (Sightings::default(), None, None);
         let started = wait::monotonic();
-        let mut failing_since = None;
-        let mut next = started;
         while !self.over.load(Ordering::Relaxed) {
-            let begun = wait::monotonic();
-            let (user, password) = self.credential();
-            let answer = self.postgres.login(&user, &password, LOGIN_BOUND);
+            let begins = wait::monotonic() - started;
+            let credential = self.credential();
+            let (user, password) = &credential;
+            let answer = self.postgres.login(user, password, LOGIN_BOUND);
+            let ends = wait::monotonic() - started;
             seen.probes += 1;
             match answer {
-                Ok(()) => {
-                    if let Some(since) = failing_since.take() {
-                        seen.longest_gap = seen.longest_gap.max(wait::monotonic() - since);
-                    }
-                }
-                Err(_) if self.credential() != (user.clone(), password) => seen.overtaken += 1,
+                Ok(()) => seen.windows.extend(open.take().map(|window| Window { ends, ..window })),
+                Err(_) if self.credential() != credential => seen.overtaken += 1,
                 Err(words) => {
-                    seen.failures += 1;
-                    failing_since.get_or_insert(begun);
-                    if seen.refusals.len() < ENOUGH_REFUSALS {
-                        seen.refusals.push(format!("after {:?} as {user}: {words}", begun - started));
-                    }
+                    seen.failed += 1;
+                    open.get_or_insert(Window { begins, ends, why: format!("{user}: {words}") });
                 }
             }
-            seen.users.insert(user);
-            next += self.interval;
-            thread::sleep(next.saturating_sub(wait::monotonic()));
+            seen.users.insert(user.clone());
+            seen.changes += usize::from(last.is_some_and(|last| last != credential));
+            last = Some(credential);
+            // A slow login makes the next one late, and not many of them follow at once.
+            thread::sleep((started + begins + self.interval).saturating_sub(wait::monotonic()));
         }
-        if let Some(since) = failing_since {
-            seen.longest_gap = seen.longest_gap.max(wait::monotonic() - since);
-        }
+        let ends = wait::monotonic() - started;
+        seen.windows.extend(open.map(|window| Window { ends, ..window }));
         seen
     }
 
@@ -112,4 +145,3 @@ impl Prober {
 }
 
 const LOGIN_BOUND: Duration = Duration::from_secs(5);
-const ENOUGH_REFUSALS: usize = 10;

@@ -45,7 +45,7 @@ fn fifty_kills_during_one_lease_mint_nothing() {
     let (minted, logins) = (count("database/creds/app"), count("auth/jwt/login"));
     eprintln!("51 kills: {minted} credentials, {logins} logins, {:?}", accounts.made());
     assert_eq!((accounts.user(), accounts.made()), (user.clone(), vec![user]));
-    assert_eq!((minted, logins, seen.failures), (1, 1, 0));
+    assert_eq!((minted, logins, seen.failed), (1, 1, 0));
     assert_eq!(agent.logged("delivered").len(), 0, "what was there before is right");
 }
 

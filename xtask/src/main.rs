@@ -44,7 +44,7 @@ usage: cargo xtask COMMAND
 
   test [ARG…]   bring the servers that the tests need into target/real-parts, then run every test;
                 ARGs go to `cargo nextest run` (or `cargo test`), and then documentation tests are left out
-  soak [ARG…]   run the tests that last long at their full length, one after the other (a quarter of an hour); needs cargo-nextest
+  soak [ARG…]   run the tests that last long at their full length (ten minutes); needs cargo-nextest
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
   deps          check the arrows between the packages and the dependency tree";
 

@@ -10,7 +10,7 @@ use crate::{command, packages, workspace};
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let parts = prepare()?;
     let mut tests = workspace::cargo();
-    tests.args(["nextest", "run", "--config-file=tests/nextest.toml", "--profile=soak", "--no-capture"]);
+    tests.args(["nextest", "run", "--config-file=tests/nextest.toml", "--profile=soak"]);
     tests.args(EVERYTHING).env("KEYWHEEL_SOAK", "1");
     parts.pass_to(&mut tests);
     command::run(tests.args(arguments))

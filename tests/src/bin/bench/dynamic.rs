@@ -1,22 +1,22 @@
 //! Whether the credentials on disk let somebody in, all the time: a database's short-lived accounts and rotated passwords.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use keywheel_tests::{OpenBao, Postgres};
+use keywheel_tests::{OpenBao, Postgres, Probe, Sightings};
 
 use crate::contender::Contender;
 use crate::figure::{Figure, count, milliseconds, minutes};
 use crate::job::{Order, Wanted};
 use crate::measure::{POLICY, Running, Span};
 use crate::options::Options;
-use crate::probe::{Probe, Validity};
 use crate::report::Report;
 use crate::section::Section;
 
 /// Measures one short-lived account and one rotated password, both logged in with all the time.
 pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
-    let (server, postgres) = (OpenBao::start(), Postgres::start());
+    let (server, postgres) = (OpenBao::start(), Arc::new(Postgres::start()));
     server.enable_database(&postgres);
     server.dynamic_role("app", DEFAULT_TTL, MAX_TTL);
     server.static_role(&postgres, "st", "bench_static", ROTATION_PERIOD);
@@ -30,18 +30,13 @@ pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
     }
 }
 
-fn run(server: &OpenBao, postgres: &Postgres, contender: Contender, span: Duration) -> Vec<Figure> {
+fn run(server: &OpenBao, postgres: &Arc<Postgres>, contender: Contender, span: Duration) -> Vec<Figure> {
     let files = vec![Wanted::account(DYNAMIC, "creds/app"), Wanted::account(STATIC, "static-creds/st")];
     let running = Running::start(server, contender, &Order { files, refresh: REFRESH });
-    let probe = |name| Probe { postgres, file: running.file(name) };
-    let (seen, (dynamic, fixed)) = running.watch(|| {
-        thread::scope(|scope| {
-            let [dynamic, fixed] = [DYNAMIC, STATIC].map(|name| {
-                let probe = probe(name);
-                scope.spawn(move || probe.run(span))
-            });
-            (dynamic.join().expect("the probe"), fixed.join().expect("the probe"))
-        })
+    let (seen, [dynamic, fixed]) = running.watch(|| {
+        let probes = [DYNAMIC, STATIC].map(|name| Probe::start(postgres, &running.file(name), PACE));
+        thread::sleep(span);
+        probes.map(Probe::finish)
     });
     running.end();
     for (name, validity) in [(DYNAMIC, &dynamic), (STATIC, &fixed)] {
@@ -52,7 +47,7 @@ fn run(server: &OpenBao, postgres: &Postgres, contender: Contender, span: Durati
     figures(&seen, &dynamic, &fixed)
 }
 
-fn figures(seen: &Span, dynamic: &Validity, fixed: &Validity) -> Vec<Figure> {
+fn figures(seen: &Span, dynamic: &Sightings, fixed: &Sightings) -> Vec<Figure> {
     let minted = seen.requests.iter().filter(|request| request.path.starts_with("database/creds/")).count();
     let figure = |quantity, title: &str, value| Figure::new(quantity, 1, title, value);
     vec![
@@ -62,7 +57,7 @@ fn figures(seen: &Span, dynamic: &Validity, fixed: &Validity) -> Vec<Figure> {
         figure(
             "dynamic_longest_invalid_milliseconds",
             "dynamic role: longest invalid (ms)",
-            milliseconds(dynamic.longest_span()),
+            milliseconds(dynamic.longest_gap()),
         ),
         figure(
             "dynamic_invalid_milliseconds",
@@ -76,7 +71,7 @@ fn figures(seen: &Span, dynamic: &Validity, fixed: &Validity) -> Vec<Figure> {
         figure(
             "static_longest_invalid_milliseconds",
             "static role: longest invalid (ms)",
-            milliseconds(fixed.longest_span()),
+            milliseconds(fixed.longest_gap()),
         ),
         figure(
             "static_invalid_milliseconds",
@@ -97,6 +92,8 @@ const STATIC: &str = "static";
 const DEFAULT_TTL: Duration = Duration::from_secs(6);
 const MAX_TTL: Duration = Duration::from_secs(20);
 const ROTATION_PERIOD: Duration = Duration::from_secs(5);
+/// Between two logins.
+const PACE: Duration = Duration::from_millis(100);
 /// Nothing here is polled at this pace: leases and rotations set their own.
 const REFRESH: Duration = Duration::from_secs(30);
 

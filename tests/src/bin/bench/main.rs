@@ -23,7 +23,6 @@ mod job;
 mod measure;
 mod options;
 mod polling;
-mod probe;
 mod report;
 mod samples;
 mod section;
