@@ -52,7 +52,10 @@ fn a_static_credential_is_followed_as_it_turns() {
     let reads = accounts.stage.bao.count_since(mark, "database/static-creds");
     eprintln!(
         "{span:?}: {} probes of which {} failed and {} were overtaken, longest gap {:?}, {reads} reads",
-        seen.probes, seen.failed, seen.overtaken, seen.longest_gap()
+        seen.probes,
+        seen.failed,
+        seen.overtaken,
+        seen.longest_gap()
     );
     assert!(seen.longest_gap() < SECOND / 2, "{seen:?}");
     assert!(seen.failed <= seen.probes / 50, "{seen:?}");

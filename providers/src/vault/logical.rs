@@ -43,6 +43,7 @@ pub(super) async fn read(
     let (answer, token) = session.ask_as("read", &endpoint).await?;
     match answer.status {
         200 => Made::of(&answer, request, at)?.secret(&token, fingerprint).map(Some),
+        204 => Err(no_fields(path)),
         404 => Ok(None),
         _ => Err(refused(session, &answer, request)),
     }
@@ -66,6 +67,15 @@ fn refused(session: &Session, answer: &Answer, request: Request<'_>) -> Error {
     }
 }
 
+fn no_fields(path: &str) -> Error {
+    Error::new(ErrorKind::Invalid, "read", "the answer holds no fields").with("path", path)
+}
+
+/// Reads a span as the server does: seconds, or with a unit.
+fn span(text: &str) -> Option<Duration> {
+    text.parse().map(Duration::from_secs).ok().or_else(|| parse_duration(text).ok())
+}
+
 /// What a request yielded.
 struct Made<'a> {
     request: Request<'a>,
@@ -79,15 +89,11 @@ impl<'a> Made<'a> {
         let mut parsed = answer.parse::<LogicalAnswer>()?;
         match parsed.data.take() {
             Some(fields) if !fields.is_empty() => Ok(Self { request, at, answer: parsed, fields }),
-            _ => {
-                let (kind, reason) = match parsed.auth {
-                    Some(_) => {
-                        (ErrorKind::Unsupported, "the path is a login; name it under `auth` of the provider")
-                    }
-                    None => (ErrorKind::Invalid, "the answer holds no fields"),
-                };
-                Err(Error::new(kind, "read", reason).with("path", request.path))
+            _ if parsed.auth.is_some() => {
+                let reason = "the path is a login; name it under `auth` of the provider";
+                Err(Error::new(ErrorKind::Unsupported, "read", reason).with("path", request.path))
             }
+            _ => Err(no_fields(request.path)),
         }
     }
 
@@ -123,7 +129,7 @@ impl<'a> Made<'a> {
         if let Some(ends_at) = expiration.filter(|ends_at| *ends_at > self.at) {
             return expires(ends_at);
         }
-        let parameter = self.request.parameters.get("ttl").and_then(|ttl| parse_duration(ttl).ok());
+        let parameter = self.request.parameters.get("ttl").and_then(|ttl| span(ttl));
         let token_ttl = seconds("ttl").filter(|_| self.fields.contains_key("token"));
         match parameter.or(token_ttl).filter(|ttl| !ttl.is_zero()) {
             Some(ttl) => expires(later(self.at, ttl)),

@@ -102,8 +102,16 @@ impl Keeper {
         }
         self.state.send_modify(|kept| kept.confirmed_at = Some(now));
         if tending.parent.is_none() {
-            tending.parent = self.parent();
+            self.claim(tending);
             tending.is_lost = self.has_no_parent(tending);
+        }
+    }
+
+    /// Has the provider know which leases depend on its logins, those that are going included.
+    fn claim(&self, tending: &mut Tending) {
+        tending.parent = self.parent();
+        if let Some(leases) = self.provider.leases() {
+            tending.outgoing.leases().iter().for_each(|lease| drop(leases.parent(lease)));
         }
     }
 
