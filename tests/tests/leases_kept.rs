@@ -160,6 +160,47 @@ fn an_init_container_hands_its_lease_to_the_sidecar() {
 }
 
 #[test]
+fn no_log_holds_a_credential_or_a_token() {
+    let accounts = Accounts::set(6 * SECOND, 20 * SECOND);
+    let config = with_state(&accounts, "creds/app").replace("refresh: 30s", "refresh: 1s");
+    let loud = || {
+        let agent = Launch::agent(&config).env("KEYWHEEL_LOG", "trace").start();
+        agent.wait_ready(BOUND);
+        agent
+    };
+    let mut secrets = Vec::new();
+    let mut learn = || {
+        let account = fs::read_to_string(accounts.file()).unwrap();
+        secrets.push(account.split_once(':').unwrap().1.to_owned());
+        let session = fs::read(state(&accounts).join("session.vault")).unwrap();
+        let session: serde_json::Value = serde_json::from_slice(&session).unwrap();
+        secrets.push(session["tokens"][0]["token"].as_str().unwrap().to_owned());
+    };
+    let first = loud();
+    learn();
+    let user = accounts.user();
+    wait::until(BOUND, "a replacement", || (accounts.user() != user).then_some(()));
+    learn();
+    first.process().kill();
+    let second = loud();
+    learn();
+    accounts.stage.bao.revoke_lease(&accounts.stage.bao.leases("database/creds/app")[0]);
+    wait::until(BOUND, "the loss to be noticed", || {
+        (!second.logged("the lease has ended before its time; a new value is asked for").is_empty())
+            .then_some(())
+    });
+    learn();
+    assert_eq!(second.terminate(BOUND), Some(0));
+    for log in [first.logs(), second.logs()] {
+        assert!(
+            log.contains("renewed the token") || log.contains("asked"),
+            "the log is not at its lowest level"
+        );
+        assert!(secrets.iter().all(|secret| !log.contains(secret)), "a log holds a credential or a token");
+    }
+}
+
+#[test]
 fn a_fetched_credential_lives_on_and_a_dry_run_leaves_none() {
     let accounts = Accounts::set(600 * SECOND, 3600 * SECOND);
     let config = accounts.configuration("creds/app", "30s", "");

@@ -198,7 +198,10 @@ impl Provider for VaultProvider {
     /// Secrets of a KV version 2 folder are asked for together.
     fn group(&self, reference: &SecretRef) -> Option<String> {
         let target = Target::of(reference).ok()?;
-        let mount = self.mounts.known(target.path)?;
+        let mount = match target.engine() {
+            Some(engine) => self.mounts.given(target.path, engine),
+            None => self.mounts.known(target.path)?,
+        };
         let is_polled = mount.engine == Engine::Kv2
             && matches!(target.way, Way::Read { version: None, .. })
             && !mount.hides_metadata();
