@@ -10,7 +10,9 @@ use keywheel_core::registry::Registry;
 
 const GOOD: &str = r#"
 providers:
-  store: {kind: memory, budget: {requests_per_second: 20, burst: 50}, timeout: 3s}
+  store: {kind: memory, budget: {requests_per_second: 20, burst: 50, mints_per_hour: 60}, timeout: 3s, revoke_on_shutdown: true}
+state_directory: /run/keywheel/state
+revoke_on_shutdown: false
 admin: {listen: 127.0.0.1:9464}
 deliveries:
   - name: orders
@@ -57,6 +59,10 @@ fn takes_the_shape_of_the_contract() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["memory", "store"]);
     assert_eq!(config.providers["store"].timeout, Duration::from_secs(3));
+    assert_eq!(config.providers["store"].budget.mints_per_hour, 60);
+    let revoke = |name: &str| config.providers[name].revoke_on_shutdown;
+    assert_eq!((config.revoke_on_shutdown, revoke("store"), revoke("memory")), (false, Some(true), None));
+    assert_eq!(config.state_directory.as_deref(), Some(Path::new("/run/keywheel/state")));
     assert_eq!(config.admin, Some(Listen::Tcp("127.0.0.1:9464".parse().unwrap())));
     let delivery = &config.deliveries[0];
     assert_eq!(delivery.secrets["api"].max_stale, Some(Duration::from_secs(300)));

@@ -47,6 +47,13 @@ impl Custody {
         );
     }
 
+    /// Says that what was delivered once is renewed by nobody, where nobody can come after this process and go on with it.
+    pub(super) fn say_that_leases_stay(&self) {
+        if self.state.directory().is_none() {
+            info!("no `state_directory` is set: nobody renews the leases of what was delivered");
+        }
+    }
+
     /// Ends the leases of records that no secret of the configuration has any more.
     async fn sweep(&self, client: &Client) {
         let kept: BTreeSet<&str> = self.kept.iter().map(|(_, slot, _)| slot.name()).collect();

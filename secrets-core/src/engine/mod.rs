@@ -157,6 +157,9 @@ impl Engine {
                 Err(error) => warn!(delivery = delivery.name(), %error, "not delivered"),
             }
         }
+        if leased {
+            self.custody.say_that_leases_stay();
+        }
         // The application lives on what was delivered: its leases stay, and with them the login that they depend on.
         let ending = if leased { Ending::Keep } else { Ending::Revoke };
         self.client.close(ending, Self::CLOSE).await;
