@@ -226,7 +226,7 @@ fn a_fetched_credential_lives_on_and_a_dry_run_leaves_none() {
     accounts.postgres.login(user, password, BOUND).unwrap();
 }
 
-const NO_STATE: &str = "no `state_directory` is set: if this process is killed, the next one asks for new credentials while the old ones live on";
+const NO_STATE: &str = "no `state_directory` is set: if this process is killed, nobody renews its leases, and the next one asks for new credentials";
 
 fn state(accounts: &Accounts) -> PathBuf {
     accounts.stage.volume.path().join("state")

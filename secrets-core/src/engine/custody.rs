@@ -33,29 +33,8 @@ impl Custody {
         Self { state, kept: keepers.iter().filter_map(entry).collect(), revoke_on_shutdown }
     }
 
-    /// Gives back what earlier engines left and this one does not keep, then says once that a lease would not outlive the process, where it
-    /// would not.
-    pub(super) async fn watch(&self, client: &Client) {
-        self.sweep(client).await;
-        if self.state.directory().is_some() || self.kept.is_empty() {
-            return;
-        }
-        let leased = self.kept.iter().map(|(_, _, handle)| Box::pin(handle.leased()));
-        futures_util::future::select_all(leased).await;
-        info!(
-            "no `state_directory` is set: if this process is killed, the next one asks for new credentials while the old ones live on"
-        );
-    }
-
-    /// Says that what was delivered once is renewed by nobody, where nobody can come after this process and go on with it.
-    pub(super) fn say_that_leases_stay(&self) {
-        if self.state.directory().is_none() {
-            info!("no `state_directory` is set: nobody renews the leases of what was delivered");
-        }
-    }
-
     /// Ends the leases of records that no secret of the configuration has any more.
-    async fn sweep(&self, client: &Client) {
+    pub(super) async fn sweep(&self, client: &Client) {
         let kept: BTreeSet<&str> = self.kept.iter().map(|(_, slot, _)| slot.name()).collect();
         for slot in self.state.slots(RECORD).iter().filter(|slot| !kept.contains(slot.name())) {
             let Some(bytes) = slot.load().await else { continue };

@@ -102,7 +102,7 @@ impl Engine {
         let mut tending: JoinSet<()> = JoinSet::new();
         let (client, custody) = (self.client.clone(), self.custody.clone());
         tending.spawn(async move {
-            tokio::join!(client.maintain(), custody.watch(&client));
+            tokio::join!(client.maintain(), custody.sweep(&client));
             // No provider has a session of its own to keep.
             std::future::pending().await
         });
@@ -156,9 +156,6 @@ impl Engine {
                 Err(error) if result.is_ok() => result = Err(error),
                 Err(error) => warn!(delivery = delivery.name(), %error, "not delivered"),
             }
-        }
-        if leased {
-            self.custody.say_that_leases_stay();
         }
         // The application lives on what was delivered: its leases stay, and with them the login that they depend on.
         let ending = if leased { Ending::Keep } else { Ending::Revoke };

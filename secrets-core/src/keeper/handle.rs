@@ -56,15 +56,6 @@ impl KeeperHandle {
         self.holders.hold()
     }
 
-    /// Waits until there is a value with a lease; for ever when the keeper is gone.
-    pub(crate) async fn leased(&self) {
-        let mut state = self.state.clone();
-        let leased = |kept: &Kept| kept.upkeep.as_ref().and_then(Upkeep::lease).is_some();
-        if state.wait_for(leased).await.is_err() {
-            std::future::pending().await
-        }
-    }
-
     /// Has the source asked now, and waits until it answered, `limit` has passed or the keeper is gone. No new value is made for it.
     pub async fn refresh(&self, limit: Duration) {
         let (answer, answered) = oneshot::channel();

@@ -219,6 +219,9 @@ impl Keeper {
         if !upkeep.is_minted() {
             return self.slot.clear().await;
         }
+        if upkeep.lease().is_some() {
+            self.slot.say_if_it_ends_with_the_process();
+        }
         match record::write(&self.provider.realm(), &self.reference, secret, upkeep, outgoing) {
             Some(record) => self.slot.save(record).await,
             None => {

@@ -7,9 +7,9 @@ mod directory;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ pub struct State(Arc<Store>);
 
 #[derive(Debug)]
 enum Store {
-    Memory(Mutex<BTreeMap<String, SecretValue>>),
+    Memory(Mutex<BTreeMap<String, SecretValue>>, Once),
     Directory(Directory),
 }
 
@@ -38,7 +38,7 @@ impl State {
 
     /// Makes a place in memory, which ends with the process.
     pub fn in_memory() -> Self {
-        Self(Arc::new(Store::Memory(Mutex::default())))
+        Self(Arc::new(Store::Memory(Mutex::default(), Once::new())))
     }
 
     /// Opens `directory`, made with 0700 where it is missing, for this process alone.
@@ -52,7 +52,7 @@ impl State {
     /// Returns the directory, where there is one.
     pub fn directory(&self) -> Option<&Path> {
         match &*self.0 {
-            Store::Memory(_) => None,
+            Store::Memory(..) => None,
             Store::Directory(directory) => Some(directory.path()),
         }
     }
@@ -65,7 +65,7 @@ impl State {
     /// Returns the places of this kind that hold a record.
     pub fn slots(&self, kind: &str) -> Vec<Slot> {
         let names: Vec<String> = match &*self.0 {
-            Store::Memory(records) => lock(records).keys().cloned().collect(),
+            Store::Memory(records, _) => lock(records).keys().cloned().collect(),
             Store::Directory(directory) => directory.names(),
         };
         let prefix = format!("{kind}.");
@@ -80,10 +80,19 @@ impl Slot {
         &self.name
     }
 
+    /// Says once, for all records, that a lease which is remembered here does not outlive the process, where that is so.
+    pub(crate) fn say_if_it_ends_with_the_process(&self) {
+        if let Store::Memory(_, said) = &*self.state.0 {
+            said.call_once(|| {
+                info!("no `state_directory` is set: if this process is killed, nobody renews its leases, and the next one asks for new credentials");
+            });
+        }
+    }
+
     /// Returns the record; none where there is none, or none that can be read, which is logged.
     pub async fn load(&self) -> Option<SecretValue> {
         let loaded = match &*self.state.0 {
-            Store::Memory(records) => {
+            Store::Memory(records, _) => {
                 Ok(lock(records).get(&self.name).map(|record| SecretValue::copy_of(record.expose_secret())))
             }
             Store::Directory(directory) if !directory.has(&self.name) => Ok(None),
@@ -98,7 +107,7 @@ impl Slot {
     /// Replaces the record, whole or not at all. A failure is logged: the program goes on, and only a restart would miss the record.
     pub async fn save(&self, record: SecretValue) {
         let saved = match &*self.state.0 {
-            Store::Memory(records) => {
+            Store::Memory(records, _) => {
                 lock(records).insert(self.name.clone(), record);
                 Ok(())
             }
@@ -114,7 +123,7 @@ impl Slot {
     /// Removes the record, if there is one.
     pub async fn clear(&self) {
         let cleared = match &*self.state.0 {
-            Store::Memory(records) => {
+            Store::Memory(records, _) => {
                 lock(records).remove(&self.name);
                 Ok(())
             }
@@ -134,7 +143,7 @@ impl Slot {
         let (store, name) = (Arc::clone(&self.state.0), self.name.clone());
         let work = move || match &*store {
             Store::Directory(directory) => work(directory, &name),
-            Store::Memory(_) => Err(Error::new(ErrorKind::Invalid, "keep state", "there are no files")),
+            Store::Memory(..) => Err(Error::new(ErrorKind::Invalid, "keep state", "there are no files")),
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
