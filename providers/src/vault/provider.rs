@@ -109,7 +109,8 @@ impl VaultProvider {
                 Newest::Version(..) | Newest::Unclear => {}
             }
         }
-        let secret = self.read_target(target).await?;
+        // Boxed: most polls find nothing new, and a thousand of them may wait at once.
+        let secret = Box::pin(self.read_target(target)).await?;
         if hidden && identity.is_some() && identity == self.session.identity() {
             // The same token may read the value: so it is the policy, and not the token's end.
             mount.note_hidden_metadata();

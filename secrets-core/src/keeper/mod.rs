@@ -127,7 +127,8 @@ impl Keeper {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut changes = self.provider.changes(&self.reference);
         let mut holder_changes = self.holders.changes();
-        let mut tending = self.resume().await;
+        // Boxed: a thousand keepers rest here, and what they do now and then takes no room meanwhile.
+        let mut tending = Box::pin(self.resume()).await;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             let next = self.next(&tending);
@@ -151,9 +152,11 @@ impl Keeper {
                 waiting.push(answer);
             }
             if let Some(step) = step {
-                self.perform(step, &mut tending).await;
+                Box::pin(self.perform(step, &mut tending)).await;
             }
-            self.release(&mut tending).await;
+            if !tending.outgoing.is_empty() {
+                Box::pin(self.release(&mut tending)).await;
+            }
             self.note_parent(&tending);
             for answer in waiting.drain(..) {
                 // Whoever asked may have stopped waiting.

@@ -20,6 +20,10 @@ impl Outgoing {
         Self { leases: leases.into_iter().map(|lease| (0, lease)).collect(), ..Self::default() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+
     pub(super) fn add(&mut self, revision: u64, lease: Lease) {
         self.leases.push((revision, lease));
     }

@@ -239,3 +239,17 @@ async fn a_remembered_value_whose_lease_has_ended_is_replaced_at_once() {
     let run = run_with(&memory, &state, PACE);
     assert_eq!(version_after(&run, SECOND / 10).await.as_deref(), Some("2"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_at_rest_takes_little_room() {
+    let memory = Memory::new();
+    let blueprint = memory.configure_from(&Environment::default()).unwrap();
+    let providers = BTreeMap::from([("memory".to_owned(), ProviderConfig::new(blueprint))]);
+    let (state, clock) = (State::in_memory(), clock());
+    let client = Client::build(&providers, &clock, &state).unwrap();
+    let (keeper, _handle) =
+        Keeper::new(&client, &"memory://a".parse().unwrap(), PACE, &clock, &state).unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    let size = std::mem::size_of_val(&keeper.run(stopped));
+    assert!(size <= 2048, "{size} bytes");
+}

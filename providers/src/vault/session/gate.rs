@@ -59,9 +59,14 @@ impl Refusal {
 impl Session {
     /// Returns the token in use, and whether it was obtained for this call.
     pub(super) async fn token(&self) -> Result<(Arc<Token>, bool)> {
-        if let Some(token) = self.current() {
-            return Ok((token, false));
+        match self.current() {
+            Some(token) => Ok((token, false)),
+            // Boxed, as it is rare: see `ask_as`.
+            None => Box::pin(self.first_token()).await,
         }
+    }
+
+    async fn first_token(&self) -> Result<(Arc<Token>, bool)> {
         let mut gate = self.gate.lock().await;
         if let Some(token) = self.current() {
             return Ok((token, true));

@@ -84,10 +84,11 @@ impl Session {
         if answer.status != FORBIDDEN || is_new {
             return Ok((answer, token));
         }
-        let refusal = self.after_refusal(&token).await?;
+        // Boxed: this is rare, and a thousand requests that wait for their turn would each carry room for it.
+        let refusal = Box::pin(self.after_refusal(&token)).await?;
         let Some(other) = refusal.other() else { return Ok((answer, token)) };
         let again = self.transport.send(&call, Some(&other.value)).await;
-        let answered = self.learn(token, refusal, again.as_ref().ok()).await;
+        let answered = Box::pin(self.learn(token, refusal, again.as_ref().ok())).await;
         Ok((again?, answered))
     }
 
