@@ -71,6 +71,12 @@ fn no_fields(path: &str) -> Error {
     Error::new(ErrorKind::Invalid, "read", "the answer holds no fields").with("path", path)
 }
 
+/// Tells whether a text is a certificate's serial number, which logs and manifests may show: hexadecimal digits, of at most 20 bytes (RFC 5280,
+/// section 4.1.2.2), and what is written between them.
+fn is_serial(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-'))
+}
+
 /// Reads a span as the server does: seconds, or with a unit.
 fn span(text: &str) -> Option<Duration> {
     text.parse().map(Duration::from_secs).ok().or_else(|| parse_duration(text).ok())
@@ -99,7 +105,7 @@ impl<'a> Made<'a> {
 
     fn secret(self, token: &Arc<Token>, fingerprint: &Fingerprint) -> Result<Secret> {
         let upkeep = self.upkeep(token);
-        let version = match (&upkeep, self.text("serial_number")) {
+        let version = match (&upkeep, self.text("serial_number").filter(|serial| is_serial(serial))) {
             (Upkeep::Expiry { .. }, Some(serial)) => Version::new(serial),
             (Upkeep::Turn { .. }, _) => fingerprint.version_without(&self.fields, &VOLATILE),
             _ => fingerprint.version(&self.fields),
@@ -188,5 +194,21 @@ impl Minting {
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_serial_number_becomes_a_version() {
+        assert!(
+            is_serial("57:6b:3c:99:a1:bf:e9:c1:2c:76:4b:04:81:76:37:15:8f:f8:14:3d") && is_serial("c0ffee")
+        );
+        let long = "a".repeat(65);
+        for other in ["hunter2", "57:6b\n", long.as_str()] {
+            assert!(!is_serial(other), "{other:?}");
+        }
     }
 }

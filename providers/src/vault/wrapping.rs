@@ -36,6 +36,8 @@ pub(super) async fn unwrap(transport: &Transport, token: &SecretValue, path: &st
     }
 }
 
+/// The longest path that an error names.
+const MAX_PATH: usize = 256;
 /// What a server answers that does not serve the request: its quota is used up, it is a standby, or it is sealed.
 const UNDONE: [u16; 4] = [429, 472, 473, 503];
 
@@ -56,7 +58,12 @@ async fn check(transport: &Transport, token: &SecretValue, path: &str) -> Result
     let made_by = answer.parse::<LookUpAnswer>()?.data.creation_path;
     match is_request_to(&made_by, path) {
         true => Ok(()),
-        false => Err(alarm(path, "it was made by a request to another path").with("made_by", made_by)),
+        false => {
+            let error = alarm(path, "it was made by a request to another path");
+            // The server's words: shown where they are a path, and nothing else.
+            let is_path = made_by.len() <= MAX_PATH && made_by.bytes().all(|byte| byte.is_ascii_graphic());
+            Err(if is_path { error.with("made_by", made_by) } else { error })
+        }
     }
 }
 
