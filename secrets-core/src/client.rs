@@ -66,7 +66,8 @@ impl Client {
             let known: Vec<&str> = self.providers.keys().map(String::as_str).collect();
             let reason =
                 format!("there is no provider {:?}; known: {}", reference.provider(), known.join(", "));
-            Error::new(ErrorKind::Config, "find provider", reason).with("reference", reference)
+            // Of the reference no more is said: it may be somebody's URL with a password in it.
+            Error::new(ErrorKind::Config, "find provider", reason)
         })
     }
 

@@ -18,6 +18,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// There is no such secret, or its wanted version was deleted.
     NotFound,
+    /// The secret is marked for deletion at its source, which can still bring it back.
+    Deleted,
     /// The secret is there; the wanted field is not.
     MissingField,
     /// The server asks to be asked less often.
@@ -34,6 +36,8 @@ pub enum ErrorKind {
     Deliver,
     /// The application could not be told.
     Notify,
+    /// What was to be delivered is not valid, or the application does not work with it.
+    Rejected,
     /// The source has no such operation.
     Unsupported,
     /// A token for one use was used up by somebody else, or was not made for what it should hold: what it held may be known to others.
@@ -48,6 +52,7 @@ impl ErrorKind {
             Self::Unauthenticated => "not authenticated",
             Self::PermissionDenied => "permission denied",
             Self::NotFound => "not found",
+            Self::Deleted => "deleted",
             Self::MissingField => "missing field",
             Self::RateLimited => "rate limited",
             Self::Unavailable => "unavailable",
@@ -56,6 +61,7 @@ impl ErrorKind {
             Self::Render => "template failed",
             Self::Deliver => "delivery failed",
             Self::Notify => "notification failed",
+            Self::Rejected => "rejected",
             Self::Unsupported => "not supported",
             Self::Intercepted => "possibly intercepted",
         }
@@ -111,6 +117,13 @@ impl Error {
         if !self.0.context.iter().any(|(known, _)| *known == key) {
             self.0.context.push((key, value.to_string()));
         }
+        self
+    }
+
+    /// Says what the failure was part of, where that is more than whoever made the error knew.
+    #[must_use]
+    pub fn in_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation = operation;
         self
     }
 

@@ -24,6 +24,7 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod fingerprint;
+pub mod http;
 pub mod identity;
 pub mod keeper;
 pub mod layer;
@@ -31,6 +32,8 @@ pub mod lease;
 pub mod memory;
 pub mod notify;
 pub mod payload;
+pub mod probe;
+pub mod program;
 pub mod provider;
 pub mod quote;
 pub mod reference;
@@ -39,6 +42,8 @@ pub mod render;
 pub mod schedule;
 pub mod secret;
 pub mod state;
+pub mod transaction;
+pub mod validate;
 pub mod value;
 
 #[cfg(feature = "conformance")]

@@ -54,6 +54,18 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Has the source replace the value by its own means, waits until the new one is what a read yields, and returns its version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the source does no such thing; otherwise how far it came, and what to do about it.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves the source to finish by itself.
+    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
+        let reason = "the source does not replace secrets by itself";
+        Err(Error::new(ErrorKind::Unsupported, "rotate", reason).with("reference", reference))
+    }
+
     /// Returns what tends to the leases of the secrets read here; none where the source makes no leases.
     fn leases(&self) -> Option<&dyn Leases> {
         None
@@ -137,6 +149,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn group(&self, reference: &SecretRef) -> Option<String> {
         (**self).group(reference)
+    }
+
+    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
+        (**self).rotate(reference).await
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keywheel_core::config::{Config, ConfigError, Listen};
+use keywheel_core::config::{Config, ConfigError, Listen, OnForbidden};
 use keywheel_core::environment::Environment;
 use keywheel_core::memory::Memory;
 use keywheel_core::registry::Registry;
@@ -67,9 +67,9 @@ fn takes_the_shape_of_the_contract() {
     let delivery = &config.deliveries[0];
     assert_eq!(delivery.secrets["api"].max_stale, Some(Duration::from_secs(300)));
     assert_eq!(delivery.secrets["db"].refresh, Duration::from_secs(30));
-    assert_eq!(delivery.overlap(), Duration::from_secs(90));
+    assert_eq!(delivery.change.overlap(), Duration::from_secs(90));
 
-    assert_eq!(delivery.on_change.len(), 2);
+    assert_eq!(delivery.change.on_change.len(), 2);
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn refuses_what_would_do_harm_or_nothing() {
         "5:24",
         "needs either `process` or `pid_file`",
     );
-    assert_mistake(&with("on_change: [{restart: {grace: 30s}}]"), "5:25", "cannot do this yet");
-    assert_mistake(&with("verify: {http: x}"), "5:11", "cannot do this yet");
+    assert_mistake(&with("on_change: [{restart: {grace: soon}}]"), "5:33", "duration");
+    assert_mistake(&with("on_change: [{rollout: {kind: Deployment}}]"), "5:25", "cannot do this yet");
     assert_mistake(&with("owner: {uid: -1}"), "5:16", "must be a whole number");
     assert_mistake("  secrets: {\"a b\": memory://x}\n", "4:20", "a secret's name has letters");
     assert_mistake("  secrets: {s: {ref: memory://x, refresh: 1ms}}\n", "4:16", "at least 100ms");
@@ -152,6 +152,91 @@ fn refuses_what_would_do_harm_or_nothing() {
         "the variable \"NOT_SET\" is not set",
     );
     assert_mistake("", "2:3", "needs `secrets`");
+}
+
+#[test]
+fn a_change_is_checked_told_and_proved_as_the_contract_says() {
+    let text = r#"
+deliveries:
+- name: orders
+  directory: /run/secrets/orders
+  secrets: {db: {ref: memory://x, on_forbidden: delete}}
+  files: [{path: app.json, value: x}, {path: tls.crt, value: x}, {path: tls.key, value: x}]
+  validate:
+  - {exec: [/usr/bin/nginx-check, "{directory}"], timeout: 5s, log_output: true}
+  - {json: app.json}
+  - {certificate: tls.crt, key: tls.key}
+  on_change:
+  - {exec: {command: [/bin/reload.sh], timeout: 10s}, required: true}
+  - {signal: {process: nginx, signal: SIGHUP}}
+  verify: {tcp: "127.0.0.1:8080", within: 30s, interval: 1s, successes: 2, delay: 1s}
+  overlap: 60s
+  window: {schedule: "0 2 * * *", duration: 2h, time_zone: Europe/Berlin}
+  splay: 30s
+"#;
+    let config = parse(text).unwrap();
+    let delivery = &config.deliveries[0];
+    let change = &delivery.change;
+    assert_eq!(delivery.secrets["db"].on_forbidden, OnForbidden::Delete);
+    assert_eq!((change.validate.len(), change.on_change.len()), (3, 2));
+    assert!(change.on_change[0].required && !change.on_change[1].required);
+    let probe = change.verify.as_ref().unwrap();
+    assert_eq!((probe.within, probe.successes), (Duration::from_secs(30), 2));
+    assert_eq!(change.timing.window.as_ref().unwrap().duration, Duration::from_secs(7200));
+    assert!(change.timing.offset < Duration::from_secs(30));
+    assert_eq!(parse(text).unwrap().deliveries[0].change.timing, change.timing, "it stays in its place");
+}
+
+#[test]
+fn what_a_change_cannot_do_is_refused() {
+    let with =
+        |more: &str| format!("  secrets: {{s: memory://x}}\n  files: [{{path: a, value: x}}]\n  {more}\n");
+    let one_of = "needs one of";
+    for (more, place, words) in [
+        ("validate: [{json: b}]", "2:3", "`validate` names \"b\", which is not one of `files`"),
+        ("validate: [{json: a, yaml: a}]", "6:14", one_of),
+        ("validate: [{key: a}]", "6:14", "`key` goes with `certificate`"),
+        ("validate: [{json: a, timeout: 1s}]", "6:14", "go with `exec`"),
+        ("verify: {tcp: nowhere}", "6:11", "HOST:PORT"),
+        ("verify: {within: 1s}", "6:11", one_of),
+        ("verify: {tcp: \"h:1\", within: 1s, delay: 2s}", "6:11", "longer than `delay`"),
+        ("verify: {tcp: \"h:1\", interval: 0s}", "6:11", "more than zero"),
+        ("window: {schedule: \"0 2 * *\", duration: 1h}", "6:11", "must be a cron pattern"),
+        ("window: {schedule: \"0 0 31 2 *\", duration: 1h}", "6:11", "never comes up"),
+        ("window: {schedule: \"@daily\", duration: 1h, time_zone: Mars}", "6:11", "time zone"),
+        ("window: {schedule: \"@daily\", duration: 1s}", "6:11", "at least 1m"),
+    ] {
+        let text = format!("deliveries:\n- name: a\n  directory: /run/a\n{}", with(more));
+        let found = mistakes(&text);
+        let (place, expected) = (format!("keywheel.yaml:{place}: "), words);
+        let hit = found.iter().any(|line| line.starts_with(&place) && line.contains(expected));
+        assert!(hit, "{more}: {found:#?}");
+    }
+    assert_mistake("  secrets: {s: {ref: memory://x, on_forbidden: hide}}\n", "4:48", "keep, delete or exit");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_request_goes_where_its_url_says_and_carries_nobody() {
+    let with = |request: &str| format!("  secrets: {{s: memory://x}}\n  on_change: [{{http: {request}}}]\n");
+    for (request, words) in [
+        ("x", "must be a URL"),
+        ("\"ftp://h/x\"", "http:// or https://"),
+        ("\"http://user:hunter2@h/\"", "user or password"),
+        ("{url: \"http://h/\", method: PATCH}", "GET, HEAD, POST or PUT"),
+        ("{method: GET}", "needs `url`"),
+    ] {
+        let text = format!("deliveries:\n- name: a\n  directory: /run/a\n{}", with(request));
+        let found = mistakes(&text);
+        assert!(
+            found.len() == 1 && found[0].contains(words) && !found[0].contains("hunter2"),
+            "{request}: {found:?}"
+        );
+    }
+    let good =
+        "{method: POST, url: \"http://127.0.0.1:8080/-/reload\", unix_socket: /run/app.sock, timeout: 1s}";
+    let text = format!("deliveries:\n- name: a\n  directory: /run/a\n{}", with(good));
+    assert_eq!(mistakes(&text), [""; 0]);
 }
 
 #[test]

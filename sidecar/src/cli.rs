@@ -1,11 +1,18 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use keywheel_core::SecretRef;
+use keywheel_core::config::parse_duration;
+use keywheel_core::notify::SignalNumber;
 use keywheel_core::payload::Mode;
+
+use crate::admin::client::Address;
+use crate::run::{OnChange, Policy};
 
 /// Takes secrets from where they live, delivers them into memory-backed volumes, and keeps them fresh.
 #[derive(Debug, Parser)]
@@ -33,6 +40,8 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Deliver the configured secrets and keep them fresh
     Agent(AgentArgs),
+    /// Run a command with its secrets, and restart it when they change
+    Run(RunArgs),
     /// Show what a delivery would change: names, modes and versions, never values
     Render(RenderArgs),
     /// Check a configuration without asking any server
@@ -40,6 +49,24 @@ pub(crate) enum Command {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Show how the secrets of a running agent stand
+    Status {
+        /// Its admin endpoint: http://ADDRESS:PORT or unix:/PATH
+        #[arg(long, value_name = "URL", default_value = DEFAULT_ADMIN)]
+        admin: Address,
+        /// Print what the endpoint answers, as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a running agent fetch and deliver now
+    Refresh {
+        /// The deliveries to make; all of them, if left out
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Its admin endpoint: http://ADDRESS:PORT or unix:/PATH
+        #[arg(long, value_name = "URL", default_value = DEFAULT_ADMIN)]
+        admin: Address,
     },
     /// Print the completions of a shell
     Completions {
@@ -91,6 +118,43 @@ pub(crate) struct AgentArgs {
     #[arg(long)]
     pub(crate) once: bool,
 }
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// A configuration: its deliveries are made before the command starts, and kept fresh
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set a variable of the command to a secret's value
+    // Parsed later: what is refused here is quoted, and somebody may have put a secret where a reference belongs.
+    #[arg(long, value_name = "NAME=REF")]
+    pub(crate) env: Vec<String>,
+    /// Set a variable of the command for every field of a secret
+    #[arg(long, value_name = "REF")]
+    pub(crate) env_from: Vec<SecretRef>,
+    /// Pass a variable on as it is, although it holds a credential or a reference (`AWS_*` stands for all that begin so)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) keep: Vec<String>,
+    /// What a new value of a variable leads to: restart, signal=SIGHUP (or another one) or ignore
+    #[arg(long, value_name = "WHAT", default_value = "restart")]
+    pub(crate) on_change: OnChange,
+    /// When to start the command again after it ended by itself
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Policy::Never)]
+    pub(crate) restart: Policy,
+    /// How long the command has to end after SIGTERM, before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
+    /// The signal that a restart asks the command to end with
+    #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
+    pub(crate) stop_signal: SignalNumber,
+    /// How long the secrets may take to be there at the start
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) start_within: Duration,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:9464";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenderArgs {

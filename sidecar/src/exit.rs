@@ -30,6 +30,21 @@ impl Failure {
         Self { message: message.into(), code: USAGE }
     }
 
+    /// Somebody who does not answer.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::coded(message, UNAVAILABLE)
+    }
+
+    /// A failure with a code of its own.
+    pub(crate) fn coded(message: impl Into<String>, code: u8) -> Self {
+        Self { message: message.into(), code }
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Prints the message for a reader and returns the code.
     pub(crate) fn report(&self) -> ExitCode {
         // There is nobody left to tell when standard error is gone.

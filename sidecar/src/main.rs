@@ -6,7 +6,9 @@ mod commands;
 mod exit;
 mod logging;
 mod output;
+mod run;
 mod shutdown;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -29,14 +31,15 @@ fn main() -> ExitCode {
         return failure.report();
     }
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+/// Does what was asked for; returns the exit code.
+fn run(command: Command) -> Result<u8, Failure> {
     if let Command::Completions { shell } = command {
-        return commands::completions(shell);
+        return commands::completions(shell).map(|()| 0);
     }
     // One thread waits for everything; a few more exist for the moments in which files are written.
     let runtime = tokio::runtime::Builder::new_current_thread()

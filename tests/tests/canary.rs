@@ -128,6 +128,7 @@ fn the_search_finds_a_planted_secret_in_every_form() {
 fn nothing_that_the_program_says_holds_a_secret() {
     let mut run = Run::start();
     run.short_commands();
+    run.supervised_commands();
     run.bad_sources();
     run.the_agent();
     run.finish();
@@ -240,7 +241,7 @@ impl Run {
     }
 
     fn short_commands(&mut self) {
-        for command in ["get", "agent", "render", "check", "completions"] {
+        for command in ["get", "agent", "run", "render", "check", "status", "refresh", "completions"] {
             let help = self.command(Launch::new(command).arg("--help"), &format!("{command} --help"), false);
             assert_eq!(help.code, Some(0));
         }
@@ -297,6 +298,36 @@ impl Run {
         assert!(!finished.stderr.is_empty());
         self.heard(place, finished.stderr);
         self.heard(place, finished.stdout);
+    }
+
+    /// Commands that have the secret in their environment, and such that could not be given it.
+    fn supervised_commands(&mut self) {
+        let canary = CANARIES[0];
+        let password = "vault://secret/orders/db#password";
+        self.write("nul.json", &json!({"password": format!("{canary}\0")}).to_string());
+        self.write("same.json", &json!({"a-b": canary, "a_b": canary}).to_string());
+        let file = |name: &str| format!("file://{}", self.path(name).display());
+        let (nul, same) = (file("nul.json"), file("same.json"));
+        let environment = |reference: &str| ["--env".into(), format!("PASSWORD={reference}"), "--".into()];
+        for (options, command, code) in [
+            (environment(password), "true", 0),
+            (environment(password), "/etc/passwd", 126),
+            (environment(password), "/no/such/program", 127),
+            (environment("vault://secret/orders/db#pasword"), "true", 1),
+            (environment("vault://secret/orders/db"), "true", 1),
+            (environment("vault://secret/orders/big#password"), "true", 126),
+            (environment(&format!("{nul}#password")), "true", 1),
+            (environment(canary), "true", 64),
+            (["--env".into(), canary.to_owned(), "--".into()], "true", 64),
+            (["--env-from".into(), same, "--".into()], "true", 1),
+        ] {
+            let place = format!("run of {command}, which ends with {code}");
+            let finished = self.command(Launch::new("run").args(options).arg(command), &place, false);
+            assert_eq!(finished.code, Some(code), "{place}: {}", finished.stderr);
+        }
+        let unreadable =
+            Launch::new("run").env("PASSWORD", format!("vault://{canary}?{canary}")).args(["--", "true"]);
+        assert_eq!(self.command(unreadable, "run with a reference that is none", false).code, Some(64));
     }
 
     /// Files that do not parse just where the secret stands.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::change::{self, ChangeConfig};
 use super::read_text;
 use super::section::{Item, Section, Setting};
+use crate::environment::Environment;
 use crate::error::Result;
-use crate::notify::{Exec, Notifier, Signal, SignalNumber, Target};
 use crate::payload::{FilePath, Mode, Owner};
 use crate::reference::SecretRef;
 use crate::render::{FilePlan, FileSpec, Template};
@@ -27,11 +28,8 @@ pub struct DeliveryConfig {
     pub secrets: BTreeMap<String, SecretConfig>,
     /// The files that are made of the secrets.
     pub files: FilePlan,
-    /// Whom to tell after a change, in this order.
-    pub on_change: Vec<Notifier>,
-    /// How long a generation, and the leases of its secrets, stay after it was replaced, where this is set; see
-    /// [`overlap`](Self::overlap).
-    pub overlap_set: Option<Duration>,
+    /// What happens around a change.
+    pub change: ChangeConfig,
 }
 
 /// One secret of a delivery.
@@ -43,6 +41,20 @@ pub struct SecretConfig {
     pub refresh: Duration,
     /// For how long the last good value serves while its source does not answer; for ever when it is not given.
     pub max_stale: Option<Duration>,
+    /// What happens when the source says that this identity may not read it any more.
+    pub on_forbidden: OnForbidden,
+}
+
+/// What a delivery does when the source of one of its secrets refuses: the identity is known, and may not read it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnForbidden {
+    /// Keeps what was delivered, as in any other outage.
+    #[default]
+    Keep,
+    /// Takes the files away, all of the delivery's at once, until the secret can be read again.
+    Delete,
+    /// Ends the program.
+    Exit,
 }
 
 impl SecretConfig {
@@ -50,23 +62,26 @@ impl SecretConfig {
     pub const DEFAULT_REFRESH: Duration = Duration::from_secs(30);
     /// The shortest interval that may be asked for.
     pub const MIN_REFRESH: Duration = Duration::from_millis(100);
-}
 
-impl DeliveryConfig {
-    /// How long a replaced generation stays when nothing is said.
-    pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(10);
-
-    /// Returns how long a generation stays after it was replaced, for readers that still hold it.
-    pub fn overlap(&self) -> Duration {
-        self.overlap_set.unwrap_or(Self::DEFAULT_OVERLAP)
+    /// Returns what is done with a secret of which nothing is said.
+    pub fn new(reference: SecretRef) -> Self {
+        Self { reference, refresh: Self::DEFAULT_REFRESH, max_stale: None, on_forbidden: OnForbidden::Keep }
     }
 }
 
-pub(super) fn read(list: &Item<'_>, folder: &Path, providers: &BTreeSet<String>) -> Vec<DeliveryConfig> {
+/// What reading a delivery needs to know beside its own section.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) providers: &'a BTreeSet<String>,
+    pub(super) environment: &'a Environment,
+}
+
+pub(super) fn read(list: &Item<'_>, around: Around<'_>) -> Vec<DeliveryConfig> {
     let items = list.list();
     let mut deliveries: Vec<DeliveryConfig> = Vec::new();
     for item in &items {
-        let Some(delivery) = item.section().and_then(|section| read_one(section, folder, providers)) else {
+        let Some(delivery) = item.section().and_then(|section| read_one(section, around)) else {
             continue;
         };
         for other in &deliveries {
@@ -84,7 +99,8 @@ pub(super) fn read(list: &Item<'_>, folder: &Path, providers: &BTreeSet<String>)
     deliveries
 }
 
-fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String>) -> Option<DeliveryConfig> {
+fn read_one(mut section: Section<'_>, around: Around<'_>) -> Option<DeliveryConfig> {
+    let Around { folder, providers, environment } = around;
     let name: Option<Name> = section.required("name");
     let directory = section.item("directory");
     if directory.is_none() {
@@ -104,22 +120,14 @@ fn read_one(mut section: Section<'_>, folder: &Path, providers: &BTreeSet<String
         Some(files) => read_files(&files, folder, &secrets.keys().cloned().collect()),
         None => FilePlan::per_field(),
     };
-    let on_change = section.list("on_change").iter().filter_map(read_notifier).collect();
-    let overlap_set = section.optional("overlap");
-    for key in ["validate", "verify", "window", "splay"] {
-        section.not_yet(key);
+    let change = change::read(&mut section, name.as_ref().map_or("", |name| &name.0), environment);
+    for path in change.validate.iter().flat_map(|validator| validator.files()) {
+        if !files.may_make(path.as_str()) {
+            section.mistake(format!("`validate` names {:?}, which is not one of `files`", path.as_str()));
+        }
     }
     section.finish();
-    Some(DeliveryConfig {
-        name: name?.0,
-        directory: directory?,
-        allow_disk,
-        owner,
-        secrets,
-        files,
-        on_change,
-        overlap_set,
-    })
+    Some(DeliveryConfig { name: name?.0, directory: directory?, allow_disk, owner, secrets, files, change })
 }
 
 /// Reads the path of a directory that Keywheel makes and writes into.
@@ -148,7 +156,7 @@ fn read_secrets(section: Section<'_>, providers: &BTreeSet<String>) -> BTreeMap<
         }
         let secret = match item.is_section() {
             true => item.section().and_then(|section| read_secret(section, providers)),
-            false => read_reference(&item, providers).map(secret_of),
+            false => read_reference(&item, providers).map(SecretConfig::new),
         };
         secrets.extend(secret.map(|secret| (name.to_owned(), secret)));
     }
@@ -165,9 +173,10 @@ fn read_secret(mut section: Section<'_>, providers: &BTreeSet<String>) -> Option
         section.mistake("`refresh` must be at least 100ms");
     }
     let max_stale = section.optional("max_stale");
+    let on_forbidden = section.optional("on_forbidden").unwrap_or_default();
     section.finish();
     let reference = read_reference(&reference?, providers)?;
-    Some(SecretConfig { refresh, max_stale, ..secret_of(reference) })
+    Some(SecretConfig { reference, refresh, max_stale, on_forbidden })
 }
 
 fn read_reference(item: &Item<'_>, providers: &BTreeSet<String>) -> Option<SecretRef> {
@@ -178,10 +187,6 @@ fn read_reference(item: &Item<'_>, providers: &BTreeSet<String>) -> Option<Secre
         item.mistake(format!("there is no provider `{unknown}`; known: {}", known.join(", ")));
     }
     Some(reference)
-}
-
-fn secret_of(reference: SecretRef) -> SecretConfig {
-    SecretConfig { reference, refresh: SecretConfig::DEFAULT_REFRESH, max_stale: None }
 }
 
 fn is_secret_name(name: &str) -> bool {
@@ -250,54 +255,14 @@ fn parse_template(name: String, text: String, secrets: &BTreeSet<String>) -> Res
     Ok(template)
 }
 
-fn read_notifier(item: &Item<'_>) -> Option<Notifier> {
-    let mut section = item.section()?;
-    let signal = section.section("signal");
-    let exec = section.section("exec");
-    let not_yet = ["http", "restart", "rollout"].map(|key| section.not_yet(key)).contains(&true);
-    let notifier = match (signal, exec) {
-        (Some(signal), None) => read_signal(signal).map(Notifier::Signal),
-        (None, Some(exec)) => read_exec(exec).map(Notifier::Exec),
-        _ if not_yet => None,
-        _ => {
-            section.mistake("needs one of `signal` and `exec`");
-            None
-        }
-    };
-    section.finish();
-    notifier
-}
-
-fn read_signal(mut section: Section<'_>) -> Option<Signal> {
-    let process: Option<String> = section.optional("process");
-    let pid_file: Option<PathBuf> = section.optional("pid_file");
-    let number: Option<SignalNumber> = section.required("signal");
-    let target = match (process, pid_file) {
-        (Some(process), None) => Some(Target::Process(process)),
-        (None, Some(pid_file)) => Some(Target::PidFile(pid_file)),
-        _ => {
-            section.mistake("needs either `process` or `pid_file`");
-            None
-        }
-    };
-    section.finish();
-    Some(Signal { target: target?, number: number? })
-}
-
-fn read_exec(mut section: Section<'_>) -> Option<Exec> {
-    const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-    let command: Option<Vec<String>> = section.required("command");
-    if command.as_ref().is_some_and(Vec::is_empty) {
-        section.mistake("`command` needs a program");
-    }
-    let timeout = section.optional("timeout").unwrap_or(DEFAULT_TIMEOUT);
-    section.finish();
-    Some(Exec { command: command?, timeout })
-}
-
-impl Setting for SignalNumber {
+impl Setting for OnForbidden {
     fn parse(value: &Item<'_>) -> std::result::Result<Self, String> {
-        String::parse(value)?.parse().map_err(|error: crate::notify::SignalNameError| error.to_string())
+        match String::parse(value)?.as_str() {
+            "keep" => Ok(Self::Keep),
+            "delete" => Ok(Self::Delete),
+            "exit" => Ok(Self::Exit),
+            _ => Err("must be keep, delete or exit".into()),
+        }
     }
 }
 

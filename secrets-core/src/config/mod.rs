@@ -3,6 +3,7 @@
 //! The file becomes a tree that knows its places (`node`), the tree is read key by key ([`Section`]), and what comes out is typed and
 //! valid: a [`Config`] that exists can be run.
 
+mod change;
 mod delivery;
 mod duration;
 mod node;
@@ -14,7 +15,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use self::delivery::{DeliveryConfig, SecretConfig};
+pub use self::change::{ChangeConfig, OnChange};
+pub use self::delivery::{DeliveryConfig, OnForbidden, SecretConfig};
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::node::Place;
 use self::node::{Content, Node};
@@ -72,6 +74,17 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
+    /// Returns the configuration that a program has without a file: these providers, and no deliveries.
+    pub fn of_providers(providers: BTreeMap<String, ProviderConfig>) -> Self {
+        Self {
+            providers,
+            deliveries: Vec::new(),
+            admin: None,
+            state_directory: None,
+            revoke_on_shutdown: true,
+        }
+    }
+
     /// Reads and checks the file at `path`, and the template files that it names (relative ones beside it).
     ///
     /// # Errors
@@ -136,8 +149,8 @@ fn read_root(
     });
     let mut known: BTreeSet<String> = providers.keys().cloned().collect();
     known.extend(registry.names().into_iter().map(str::to_owned));
-    let deliveries =
-        root.item("deliveries").map(|list| delivery::read(&list, folder, &known)).unwrap_or_default();
+    let around = delivery::Around { folder, providers: &known, environment };
+    let deliveries = root.item("deliveries").map(|list| delivery::read(&list, around)).unwrap_or_default();
     let references =
         deliveries.iter().flat_map(|delivery| delivery.secrets.values()).map(|secret| &secret.reference);
     for reference in references.filter(|reference| known.contains(reference.provider())) {

@@ -57,7 +57,8 @@ pub fn add_from_environment(
         let known: BTreeSet<&str> = providers.keys().map(String::as_str).chain(registry.names()).collect();
         let known: Vec<&str> = known.into_iter().collect();
         let reason = format!("there is no provider {name:?}; known: {}", known.join(", "));
-        Error::config("find provider", reason).with("reference", reference)
+        // Of the reference no more is said: it may be somebody's URL with a password in it.
+        Error::config("find provider", reason)
     })?;
     let blueprint = kind.configure_from(environment)?;
     providers.insert(name.into(), ProviderConfig::new(blueprint));

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use super::compare::{self, Change};
 use super::failure::Failure;
 use super::folder;
-use super::generation::{Current, DATA, Names};
+use super::generation::{Current, DATA, Generation, Names};
 use super::links;
 use super::manifest::{Manifest, Sources};
 use super::publish::Publication;
 use super::recover::recover;
 use super::remove;
 use super::retired::Retired;
+use super::staged::Staged;
 use super::step::Step;
 use super::volume;
 use crate::clock::Clock;
@@ -59,12 +60,14 @@ pub enum Written {
 /// first one's retired and half-made generations for what a crash left.
 #[derive(Debug)]
 pub struct AtomicDir {
-    settings: Settings,
-    clock: Clock,
-    root: OwnedFd,
-    durable: bool,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    pub(super) root: OwnedFd,
+    pub(super) durable: bool,
     names: Names,
-    retired: Retired,
+    pub(super) retired: Retired,
+    /// The generation that may have to come back.
+    pub(super) held: Option<Generation>,
 }
 
 impl AtomicDir {
@@ -80,9 +83,18 @@ impl AtomicDir {
     /// [`Config`](crate::ErrorKind::Config) when the volume is not kept in memory and `allow_disk` is not set: nothing is made then.
     /// [`Deliver`](crate::ErrorKind::Deliver) when the directory cannot be made, opened or listed.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self> {
+        Self::open_holding(settings, clock, None)
+    }
+
+    /// Opens the directory as [`open`](Self::open) does, and [holds](Self::hold) the generation `held` where it is still there.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_holding(settings: Settings, clock: Clock, held: Option<&str>) -> Result<Self> {
+        let held = held.and_then(Generation::parse);
         let opened = volume::open_or_make(&settings.directory, settings.allow_disk);
         let (root, volume) = opened.map_err(|error| located(error, &settings))?;
-        recover(&root, &settings).map_err(|failure| located(failure.into(), &settings))?;
+        recover(&root, held.as_ref(), &settings).map_err(|failure| located(failure.into(), &settings))?;
         Ok(Self {
             settings,
             names: Names::new(clock.clone()),
@@ -90,6 +102,7 @@ impl AtomicDir {
             root,
             durable: !volume.is_memory(),
             retired: Retired::default(),
+            held,
         })
     }
 
@@ -115,7 +128,10 @@ impl AtomicDir {
     /// and the old one is untouched; a full volume makes a temporary error, which says how much was needed and how much is free. After
     /// 6 the new generation is visible and the next write mends its links.
     pub fn write(&mut self, payload: &Payload, sources: &Sources) -> Result<Written> {
-        self.try_write(payload, sources).map_err(|error| located(error, &self.settings))
+        match self.stage(payload, sources)? {
+            Some(staged) => self.publish(staged),
+            None => Ok(Written::Unchanged),
+        }
     }
 
     /// Returns what [`write`](Self::write) would change in the directory of `settings`, which need not exist. Writes nothing.
@@ -181,7 +197,8 @@ impl AtomicDir {
         remove::retired(&self.root, &due).map_err(|failure| located(failure.into(), &self.settings))
     }
 
-    fn try_write(&mut self, payload: &Payload, sources: &Sources) -> Result<Written> {
+    /// Steps 1 to 4 of [`write`](Self::write); where nothing changes, 7 and 8.
+    pub(super) fn try_stage(&mut self, payload: &Payload, sources: &Sources) -> Result<Option<Staged>> {
         let visible = links::visible(payload);
         links::refuse_foreign(&self.root, &visible)?;
         // 1
@@ -192,9 +209,9 @@ impl AtomicDir {
         Step::Compared.done(DATA);
         if unchanged {
             links::mend(&self.root, &visible)?;
-            return Ok(Written::Unchanged);
+            return Ok(None);
         }
-        // 2 to 6
+        // 2 to 4
         let publication = Publication {
             root: &self.root,
             settings: &self.settings,
@@ -202,31 +219,25 @@ impl AtomicDir {
             payload,
             sources,
         };
-        let generation = match publication.publish(&mut self.names) {
-            Err(failure) if failure.is_full() && make_room(&self.root, &mut self.retired, &self.settings) => {
-                publication.publish(&mut self.names)
+        let generation = match publication.stage(&mut self.names) {
+            Err(failure)
+                if failure.is_full()
+                    && make_room(&self.root, self.held.as_ref(), &mut self.retired, &self.settings) =>
+            {
+                publication.stage(&mut self.names)
             }
             other => other,
         }
         .map_err(|failure| publication.explain(failure, &mut self.names))?;
-        if let Some(Current { name, .. }) = current {
-            let now = self.clock.instant();
-            let until = now.checked_add(self.settings.overlap).unwrap_or(now + LONGEST_OVERLAP);
-            let surplus = self.retired.add(name, until);
-            if let Err(failure) = remove::retired(&self.root, &surplus) {
-                failure.log(&self.settings, "remove a retired generation");
-            }
-        }
-        // 7 and 8
-        links::mend(&self.root, &visible)?;
-        Ok(Written::Published { generation: generation.to_string(), changes })
+        let visible = visible.into_iter().map(str::to_owned).collect();
+        Ok(Some(Staged { generation, changes, visible }))
     }
 }
 
-/// Removes every generation but the current one, and tells whether that freed anything.
-fn make_room(root: &OwnedFd, retired: &mut Retired, settings: &Settings) -> bool {
-    retired.clear();
-    let freed = remove::all_but_current(root);
+/// Removes every generation but the current one and the one that is held, and tells whether that freed anything.
+fn make_room(root: &OwnedFd, held: Option<&Generation>, retired: &mut Retired, settings: &Settings) -> bool {
+    retired.take_all();
+    let freed = remove::all_but(root, held);
     freed.map_or_else(
         |failure| {
             failure.log(settings, "remove the retired generations");
@@ -236,9 +247,6 @@ fn make_room(root: &OwnedFd, retired: &mut Retired, settings: &Settings) -> bool
     )
 }
 
-fn located(error: Error, settings: &Settings) -> Error {
+pub(super) fn located(error: Error, settings: &Settings) -> Error {
     error.with("directory", settings.directory.display())
 }
-
-/// An overlap so long that it cannot be added to the clock is this long.
-const LONGEST_OVERLAP: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -31,12 +31,14 @@ mod remove;
 mod retired;
 mod room;
 mod stage;
+mod staged;
 mod step;
 mod volume;
 
 pub use self::atomic_dir::{AtomicDir, Settings, Written};
 pub use self::compare::{Change, ChangeKind};
 pub use self::manifest::{Manifest, ManifestFile, ManifestSecret, SourceInfo, Sources};
+pub use self::staged::Staged;
 
 /// Checks that `path` is on a memory-backed volume, or will be when it is made.
 pub(crate) fn memory_backed(path: &std::path::Path) -> crate::error::Result<()> {

@@ -1,4 +1,4 @@
-//! Steps 2 to 6: a new generation is written where nobody sees it, and one rename makes it current.
+//! Steps 2 to 6: a generation is written where nobody sees it, and one rename makes it current.
 
 use std::os::fd::OwnedFd;
 
@@ -29,20 +29,16 @@ pub(super) struct Publication<'a> {
 }
 
 impl Publication<'_> {
-    /// Publishes, or leaves nothing behind.
-    pub(super) fn publish(&self, names: &mut Names) -> Result<Generation, Failure> {
+    /// Writes a generation that nobody sees yet (2 to 4), or leaves nothing behind.
+    pub(super) fn stage(&self, names: &mut Names) -> Result<Generation, Failure> {
         // 2
         let (generation, manifest, folder) = self.make_folder(names)?;
         Step::FolderMade.done(generation.as_str());
-        let swapped = self.fill(&folder, &generation, &manifest).and_then(|()| self.swap(&generation));
-        if swapped.is_err() {
-            for name in [DATA_TMP, generation.as_str()] {
-                if let Err(failure) = remove::tree(self.root, name) {
-                    failure.log(self.settings, "discard the new generation");
-                }
-            }
+        let filled = self.fill(&folder, &generation, &manifest);
+        if filled.is_err() {
+            discard(self.root, &generation, self.settings);
         }
-        swapped.map(|()| generation)
+        filled.map(|()| generation)
     }
 
     fn make_folder(&self, names: &mut Names) -> Result<(Generation, Vec<u8>, OwnedFd), Failure> {
@@ -66,31 +62,6 @@ impl Publication<'_> {
         let stage = Stage { folder, owner: self.settings.owner, durable: self.durable };
         // 3 and 4
         stage.fill(self.payload, manifest)
-    }
-
-    fn swap(&self, generation: &Generation) -> Result<(), Failure> {
-        // 5
-        remove::tree(self.root, DATA_TMP)?;
-        let is = folder::kind(self.root, DATA).map_err(Failure::of("look at", DATA))?;
-        if is.is_some_and(|is| is != FileType::Symlink) {
-            // A link cannot be renamed over a folder. Nothing was current, so that nothing changes for a reader.
-            remove::tree(self.root, DATA)?;
-        }
-        symlinkat(generation.as_str(), self.root, DATA_TMP).map_err(Failure::of("make", DATA_TMP))?;
-        if self.durable {
-            fsync(self.root).map_err(Failure::of("sync", DATA_TMP))?;
-        }
-        Step::TemporaryLinked.done(DATA_TMP);
-        // 6
-        renameat(self.root, DATA_TMP, self.root, DATA).map_err(Failure::of("replace", DATA))?;
-        Step::Published.done(generation.as_str());
-        if self.durable
-            && let Err(errno) = fsync(self.root)
-        {
-            Failure::of("sync", DATA)(errno)
-                .log(self.settings, "make sure that the change survives a power cut");
-        }
-        Ok(())
     }
 
     /// Names the generation, and writes its manifest down.
@@ -121,6 +92,43 @@ impl Publication<'_> {
             )
             .with_temporary(true)
             .with_help("the files stay as they were; make the volume larger"),
+        }
+    }
+}
+
+/// Makes `generation` the current one (5 and 6).
+pub(super) fn swap(
+    root: &OwnedFd,
+    generation: &Generation,
+    durable: bool,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    // 5
+    remove::tree(root, DATA_TMP)?;
+    let is = folder::kind(root, DATA).map_err(Failure::of("look at", DATA))?;
+    if is.is_some_and(|is| is != FileType::Symlink) {
+        // A link cannot be renamed over a folder. Nothing was current, so that nothing changes for a reader.
+        remove::tree(root, DATA)?;
+    }
+    symlinkat(generation.as_str(), root, DATA_TMP).map_err(Failure::of("make", DATA_TMP))?;
+    if durable {
+        fsync(root).map_err(Failure::of("sync", DATA_TMP))?;
+    }
+    Step::TemporaryLinked.done(DATA_TMP);
+    // 6
+    renameat(root, DATA_TMP, root, DATA).map_err(Failure::of("replace", DATA))?;
+    Step::Published.done(generation.as_str());
+    if durable && let Err(errno) = fsync(root) {
+        Failure::of("sync", DATA)(errno).log(settings, "make sure that the change survives a power cut");
+    }
+    Ok(())
+}
+
+/// Removes a generation that did not become visible, with what was left on its way there.
+pub(super) fn discard(root: &OwnedFd, generation: &Generation, settings: &Settings) {
+    for name in [DATA_TMP, generation.as_str()] {
+        if let Err(failure) = remove::tree(root, name) {
+            failure.log(settings, "discard the new generation");
         }
     }
 }

@@ -17,16 +17,17 @@ pub(super) fn tree(root: &OwnedFd, name: &str) -> Result<bool, Failure> {
     Removal { calls_left: MOST_CALLS, moved: 0 }.remove(root, name).map_err(Failure::of("remove", name))
 }
 
-/// Removes everything in `root` that is named like a generation, apart from the current one, and returns how much there was.
+/// Removes everything in `root` that is named like a generation, apart from the current one and `keep`, and returns how much there was.
 ///
 /// # Errors
 /// The first that could not be removed, after all others were.
-pub(super) fn all_but_current(root: &OwnedFd) -> Result<usize, Failure> {
+pub(super) fn all_but(root: &OwnedFd, keep: Option<&Generation>) -> Result<usize, Failure> {
     let failed = || Failure::of("list", ".");
     let mut names = Vec::new();
     for entry in folder::entries(root).map_err(failed())? {
         let entry = entry.map_err(failed())?;
-        names.extend(entry.file_name().to_str().ok().and_then(Generation::parse));
+        let name = entry.file_name().to_str().ok().and_then(Generation::parse);
+        names.extend(name.filter(|name| Some(name) != keep));
     }
     retired(root, &names)
 }

@@ -31,9 +31,14 @@ impl Retired {
         self.0.iter().map(|(_, until)| *until).min()
     }
 
-    /// Forgets them all.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets `name`, which is needed again.
+    pub(super) fn forget(&mut self, name: &Generation) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
+    /// Takes all of them out.
+    pub(super) fn take_all(&mut self) -> Vec<Generation> {
+        self.0.drain(..).map(|(name, _)| name).collect()
     }
 }
 

@@ -105,3 +105,60 @@ pub mod adr_0008_state {}
 ///
 /// **Price.** A poll waits a few milliseconds for company. Where the provider turns out not to have such a request, the polls of a folder are spread again.
 pub mod adr_0009_polls_meet {}
+
+/// # 10. The SDK of AWS writes the requests, and a connector of ours sends them
+///
+/// **Decision.** Secrets Manager, SSM and STS are asked with the SDK's clients. All of them send through one connector on the HTTP client that is there
+/// for Vault; the SDK's retries, time-outs and credential cache are off. The credentials come from a cache of ours, which is filled by the SDK's chain, by STS, or by a
+/// pod's agent. Nothing of it is built before the first request.
+///
+/// **Why.** Signing, endpoints of partitions, profiles and single sign-on are the SDK's, and nobody should write them again. Its HTTP client would be a second pool and a
+/// second set of authorities, and its requests would pass the budget by. Its retries would multiply with the keeper's. Its cache asks for credentials when they are
+/// about to end, on the way of a request: an STS that is down at that moment fails reads although there were minutes left. Ours renews in the background when three quarters of
+/// their life are over.
+///
+/// **Price.** Errors travel through the SDK as they are and are looked for on the way out. What throttles is told from the error's code by us.
+pub mod adr_0010_aws_connector {}
+
+/// # 11. The first generation waits for all secrets, and later ones for none
+///
+/// **Decision.** A delivery makes its first generation when every one of its secrets has been read. After that, a secret whose source fails takes part
+/// with its last good value; readiness tells when that is older than its `max_stale`.
+///
+/// **Why.** An application that starts with half of its credentials fails in ways that nobody planned for, while one that has not started is waited for by everything around it.
+/// Later it is the other way round: a value that was good a minute ago most likely still is, and a rotation elsewhere must not wait for a source that is down.
+///
+/// **Price.** One secret that is misspelled keeps a whole new delivery from beginning; `keywheel check` and `/status` name it. Secrets of several sources that belong together
+/// need one delivery whose template, or whose check, sees to it that they fit.
+pub mod adr_0011_first_and_later_generations {}
+
+/// # 12. The supervisor decides as a state machine, and is asked to restart through a channel
+///
+/// **Decision.** `keywheel run` is a state machine without I/O (what happened, and when, goes in; what to do comes out) and a loop that performs it. A delivery that wants
+/// the application restarted ([`Restart`](crate::notify::Restart)) sends a request to the supervisor and waits until the application runs anew.
+///
+/// **Why.** Supervisors fail in the corners: a signal before the start, two signals, a signal during a restart, a child that left something behind. With one function that
+/// decides, "no SIGTERM is swallowed, whatever came before it" is a property that a test holds. The delivery's transaction is over when the application has what was delivered, so
+/// that the credential before it can go; and it needs to know nothing of processes.
+///
+/// **Price.** The kernel does not tell an orphan from a hook of the program's own; a zombie that could be one is left alone for a second before it is reaped.
+pub mod adr_0012_supervision {}
+
+/// # 13. A change is a transaction that is written down between its steps
+///
+/// **Decision.** What a delivery does next is a function of values ([`transaction`](crate::transaction)): which generation the application is known to work with (the base), how far
+/// the change is, which versions were rejected. Its loop performs one step, notes what came of it, and writes the whole down, in the state directory where there is one. The record of
+/// a change is written before the rename that publishes it, so that a start finds out by looking at `..data` on which side of it the program was killed. The base's folder is held in the
+/// directory, and the leases behind it are held and extended, until a newer generation is committed.
+///
+/// **Why.** Files that were written are not yet a working application. Peers write and hope; the proof, and the way back, need the old files *and* the old credential to be there still, through
+/// crashes. A pure machine can be killed at every step in a test, some hundred thousand times.
+///
+/// **Rejected versions** are not tried again: an application that breaks on a value breaks on it again, and restarting it in a loop is an outage. They are forgotten at an orderly stop, since
+/// whoever stops the program may have mended what was wrong, and are kept through a crash, which mends nothing. (Sources without
+/// versions give other ones to each process: a salted digest of the files lets the next one know them again.)
+///
+/// **When the base ends** and everything newer was rejected, the rejected values are tried once more, with no way back: a credential that has ended certainly does not work.
+///
+/// **Price.** With notifiers or a probe, each change costs a few small writes into memory; a second generation of files stays on the volume until the proof.
+pub mod adr_0013_transactions {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
+use super::delivery::RECORD as DELIVERY;
 use crate::client::Client;
 use crate::keeper::{Keeper, KeeperHandle, RECORD, record};
 use crate::provider::Ending;
@@ -16,6 +17,8 @@ use crate::state::{Slot, State};
 pub(super) struct Custody {
     state: State,
     kept: Vec<(SecretRef, Slot, KeeperHandle)>,
+    /// The names of the records of the deliveries' transactions.
+    deliveries: BTreeSet<String>,
     revoke_on_shutdown: bool,
 }
 
@@ -30,11 +33,20 @@ impl Custody {
             let handle = handles.get(keeper.reference())?.clone();
             Some((keeper.reference().clone(), keeper.slot().clone(), handle))
         };
-        Self { state, kept: keepers.iter().filter_map(entry).collect(), revoke_on_shutdown }
+        let kept = keepers.iter().filter_map(entry).collect();
+        Self { state, kept, deliveries: BTreeSet::new(), revoke_on_shutdown }
     }
 
-    /// Ends the leases of records that no secret of the configuration has any more.
+    /// Keeps the records with these names of deliveries.
+    pub(super) fn with_deliveries(self, names: impl Iterator<Item = String>) -> Self {
+        Self { deliveries: names.collect(), ..self }
+    }
+
+    /// Ends the leases of records that no secret of the configuration has any more, and forgets the deliveries that are gone.
     pub(super) async fn sweep(&self, client: &Client) {
+        for slot in self.state.slots(DELIVERY).iter().filter(|slot| !self.deliveries.contains(slot.name())) {
+            slot.clear().await;
+        }
         let kept: BTreeSet<&str> = self.kept.iter().map(|(_, slot, _)| slot.name()).collect();
         for slot in self.state.slots(RECORD).iter().filter(|slot| !kept.contains(slot.name())) {
             let Some(bytes) = slot.load().await else { continue };

@@ -3,9 +3,12 @@
 //! One [`Keeper`] per secret asks its source; one delivery loop per directory renders, writes and tells. They
 //! share nothing but the keepers' newest values, so that one that fails holds no other up.
 
+mod beginning;
+mod beside;
 mod custody;
 mod delivery;
 mod planned;
+mod refresh;
 mod reliance;
 mod status;
 mod target;
@@ -15,13 +18,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+pub use self::beginning::Beginning;
+pub use self::beside::Beside;
 use self::custody::Custody;
 use self::delivery::{Delivery, Input};
 pub use self::planned::Planned;
+pub use self::refresh::{RefreshHandle, Refreshed, refresh_all};
 pub use self::status::{DeliveryStatus, SecretStatus, Status, StatusHandle};
 use crate::client::Client;
 use crate::clock::Clock;
@@ -38,8 +44,11 @@ pub struct Engine {
     client: Client,
     keepers: Vec<Keeper>,
     deliveries: Vec<Delivery>,
+    handles: BTreeMap<SecretRef, KeeperHandle>,
+    beside: Vec<KeeperHandle>,
     status: StatusHandle,
     custody: Custody,
+    clock: Clock,
 }
 
 impl Engine {
@@ -49,19 +58,32 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Config`] with the first thing that cannot work.
     pub fn build(config: &Config, clock: &Clock, state: &State) -> Result<Self> {
-        if config.deliveries.is_empty() {
+        Self::build_beside(config, clock, state, &Beside::default())
+    }
+
+    /// Builds what [`build`](Self::build) does, and what is `beside` it. Without deliveries there have to be secrets to keep beside them, or a
+    /// supervisor, whose application can do without any.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn build_beside(config: &Config, clock: &Clock, state: &State, beside: &Beside) -> Result<Self> {
+        let has_application = beside.supervisor.as_ref().is_some_and(|supervisor| !supervisor.is_absent());
+        if config.deliveries.is_empty() && beside.references.is_empty() && !has_application {
             return Err(Error::config("start", "the configuration has no deliveries"));
         }
         let client = Client::build(&config.providers, clock, state)?;
         let mut handles = BTreeMap::new();
         let mut keepers = Vec::new();
-        for (reference, pace) in paces(&config.deliveries) {
+        for (reference, pace) in beside.paces(&config.deliveries) {
             let (keeper, handle) = Keeper::new(&client, &reference, pace, clock, state)?;
             keepers.push(keeper);
             handles.insert(reference, handle);
         }
-        let deliveries: Vec<Delivery> =
-            config.deliveries.iter().map(|delivery| build_delivery(delivery, &handles, clock)).collect();
+        let deliveries: Vec<Delivery> = config
+            .deliveries
+            .iter()
+            .map(|delivery| Ok(build_delivery(beside.supervise(delivery)?, &handles, clock, state)))
+            .collect::<Result<_>>()?;
         deliveries.iter().try_for_each(Delivery::check_volume)?;
         let tell = |keeper: &mut Keeper| {
             for delivery in &deliveries {
@@ -69,16 +91,37 @@ impl Engine {
                     keeper.tell(delivery.wake());
                 }
             }
+            if beside.uses(keeper.reference()) {
+                keeper.tell(Arc::clone(&beside.wake));
+            }
         };
         keepers.iter_mut().for_each(tell);
-        let status = StatusHandle::new(deliveries.iter().map(Delivery::status).collect(), clock.clone());
-        let custody = Custody::new(state.clone(), &keepers, &handles, config.revoke_on_shutdown);
-        Ok(Self { client, keepers, deliveries, status, custody })
+        let status = StatusHandle::new(
+            deliveries.iter().map(Delivery::status).collect(),
+            beside.inputs(&handles),
+            clock.clone(),
+        );
+        let custody = Custody::new(state.clone(), &keepers, &handles, config.revoke_on_shutdown)
+            .with_deliveries(deliveries.iter().map(|delivery| delivery.slot().name().to_owned()));
+        let own = |reference: &SecretRef| handles.get(&reference.whole()).cloned();
+        let beside = beside.references.iter().filter_map(own).collect();
+        Ok(Self { client, keepers, deliveries, handles, beside, status, custody, clock: clock.clone() })
     }
 
     /// Returns what tells how the deliveries stand, also while and after they run.
     pub fn status(&self) -> StatusHandle {
         self.status.clone()
+    }
+
+    /// Returns what has deliveries made at once, while they run.
+    pub fn refresher(&self) -> RefreshHandle {
+        RefreshHandle::new(self.deliveries.iter().map(Delivery::refresher).collect())
+    }
+
+    /// Returns what tells when everything is there for the first time, while it runs.
+    pub fn beginning(&self) -> Beginning {
+        let deliveries = self.deliveries.iter().map(Delivery::beginning).collect();
+        Beginning { deliveries, beside: self.beside.clone(), clock: self.clock.clone() }
     }
 
     /// Keeps everything fresh until `stop` completes, then lets what is being read, written or told come to its end, for at most
@@ -89,7 +132,7 @@ impl Engine {
     /// defect.
     pub async fn run(self, stop: impl Future<Output = Next>) -> Result<()> {
         let (stopping, stopped) = watch::channel(false);
-        let mut running: JoinSet<()> = JoinSet::new();
+        let mut running: JoinSet<Result<()>> = JoinSet::new();
         for mut delivery in self.deliveries {
             delivery.open().await?;
             running.spawn(delivery.run(stopped.clone()));
@@ -108,8 +151,8 @@ impl Engine {
         });
         let ended = tokio::select! {
             next = stop => Ok(next),
-            _ = keeping.join_next() => Err(broken()),
-            _ = running.join_next() => Err(broken()),
+            Some(_) = keeping.join_next() => Err(broken()),
+            Some(ended) = running.join_next() => Err(ended.ok().and_then(Result::err).unwrap_or_else(broken)),
             _ = tending.join_next() => Err(broken()),
         };
         leaving.send_replace(true);
@@ -191,7 +234,7 @@ pub enum Next {
 }
 
 /// Waits for the tasks to end, and ends them when `limit` has passed.
-async fn drain(tasks: &mut JoinSet<()>, limit: Duration, late: &str) {
+async fn drain<T: 'static>(tasks: &mut JoinSet<T>, limit: Duration, late: &str) {
     let all = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(limit, all).await.is_err() {
         warn!(after = ?limit, "{late}");
@@ -204,7 +247,7 @@ fn paces(deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Pace> {
     let mut paces: BTreeMap<SecretRef, Pace> = BTreeMap::new();
     for delivery in deliveries {
         for secret in delivery.secrets.values() {
-            let (refresh, overlap) = (secret.refresh, delivery.overlap_set.unwrap_or_default());
+            let (refresh, overlap) = (secret.refresh, delivery.change.overlap_set.unwrap_or_default());
             let pace = paces.entry(secret.reference.whole()).or_insert(Pace { refresh, overlap });
             *pace = Pace { refresh: refresh.min(pace.refresh), overlap: overlap.max(pace.overlap) };
         }
@@ -213,16 +256,17 @@ fn paces(deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Pace> {
 }
 
 fn build_delivery(
-    config: &DeliveryConfig,
+    config: DeliveryConfig,
     handles: &BTreeMap<SecretRef, KeeperHandle>,
     clock: &Clock,
+    state: &State,
 ) -> Delivery {
     let input = |(name, secret): (&String, &crate::config::SecretConfig)| {
         let handle = handles.get(&secret.reference.whole())?.clone();
         Some((name.clone(), Input { config: secret.clone(), handle }))
     };
     let inputs = config.secrets.iter().filter_map(input).collect();
-    Delivery::new(config.clone(), inputs, Arc::new(Notify::new()), clock.clone())
+    Delivery::new(config, inputs, clock.clone(), state)
 }
 
 fn broken() -> Error {

@@ -1,23 +1,27 @@
 //! How the deliveries stand, for `/status`, `/readyz` and whoever asks. Names, versions, times and errors; never a value.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::delivery::{Input, State};
 use crate::clock::Clock;
+use crate::transaction::Versions;
 
 /// The standing of every delivery at a moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Status {
-    /// Whether every delivery has a generation, and no secret has ended or is staler than it may be.
+    /// Whether every delivery has a generation, every secret beside them a value, and no secret has ended or is staler than it may be.
     pub ready: bool,
     /// The deliveries, in the order of the configuration.
     pub deliveries: Vec<DeliveryStatus>,
+    /// The secrets that are kept beside the deliveries, by their references.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<SecretStatus>,
 }
 
 /// The standing of one delivery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct DeliveryStatus {
     /// Its name.
     pub name: String,
@@ -29,12 +33,28 @@ pub struct DeliveryStatus {
     pub delivered_at: Option<Timestamp>,
     /// Why the newest values are not delivered, or the application was not told.
     pub error: Option<String>,
+    /// Where its last change is: `idle`, `publishing`, `telling`, `verifying` or `rolling back`.
+    #[serde(default)]
+    pub phase: String,
+    /// Until when a change waits for its window.
+    pub held_until: Option<Timestamp>,
+    /// The versions that were rejected, by the secrets' names: they are not tried again until they change or somebody asks.
+    pub rejected: Option<Versions>,
+    /// How often this process went back to an earlier generation.
+    #[serde(default)]
+    pub rollbacks: u64,
+    /// Whether somebody who has to be told of the generation could not be.
+    #[serde(default)]
+    pub untold: bool,
+    /// Whether the files were taken away, since a source refuses.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// Its secrets by name.
     pub secrets: Vec<SecretStatus>,
 }
 
 /// The standing of one secret in a delivery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SecretStatus {
     /// Its name in the delivery.
     pub name: String,
@@ -62,6 +82,7 @@ pub struct SecretStatus {
 #[derive(Clone, Debug)]
 pub struct StatusHandle {
     deliveries: Vec<Watched>,
+    beside: Vec<(String, Input)>,
     clock: Clock,
 }
 
@@ -75,8 +96,8 @@ pub(super) struct Watched {
 }
 
 impl StatusHandle {
-    pub(super) fn new(deliveries: Vec<Watched>, clock: Clock) -> Self {
-        Self { deliveries, clock }
+    pub(super) fn new(deliveries: Vec<Watched>, beside: Vec<(String, Input)>, clock: Clock) -> Self {
+        Self { deliveries, beside, clock }
     }
 
     /// Returns the standing now.
@@ -84,14 +105,19 @@ impl StatusHandle {
         let now = self.clock.now();
         let deliveries: Vec<DeliveryStatus> =
             self.deliveries.iter().map(|delivery| delivery.status(now)).collect();
-        Status { ready: deliveries.iter().all(DeliveryStatus::is_ready), deliveries }
+        let beside: Vec<SecretStatus> =
+            self.beside.iter().map(|(name, input)| secret_status(name, input, None, now)).collect();
+        let ready = deliveries.iter().all(DeliveryStatus::is_ready)
+            && beside.iter().all(|secret| secret.version.is_some() && !secret.ended);
+        Status { ready, deliveries, beside }
     }
 }
 
 impl DeliveryStatus {
     /// Tells whether an application may rely on the files.
     pub fn is_ready(&self) -> bool {
-        self.generation.is_some() && !self.secrets.iter().any(|secret| secret.stale || secret.ended)
+        let delivered = self.generation.is_some() && !self.withdrawn && !self.untold;
+        delivered && !self.secrets.iter().any(|secret| secret.stale || secret.ended)
     }
 }
 
@@ -104,6 +130,12 @@ impl Watched {
             generation: state.generation.clone(),
             delivered_at: state.delivered_at,
             error: state.error.as_ref().map(ToString::to_string),
+            phase: state.phase.to_owned(),
+            held_until: state.held_until,
+            rejected: state.rejected.clone(),
+            rollbacks: state.rollbacks,
+            untold: state.is_untold,
+            withdrawn: state.is_withdrawn,
             secrets: self
                 .inputs
                 .iter()

@@ -1,11 +1,13 @@
 //! The directory of one delivery, with its file work away from the loop that waits.
 
+use std::path::PathBuf;
+
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::DeliveryConfig;
-use crate::deliver::{AtomicDir, Change, Manifest, Settings, Sources, Written};
+use crate::deliver::{AtomicDir, Change, Manifest, Settings, Sources, Staged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
 
@@ -34,7 +36,7 @@ impl Target {
             directory: directory.clone(),
             owner: *owner,
             allow_disk: *allow_disk,
-            overlap: config.overlap(),
+            overlap: config.change.overlap(),
         };
         Self { settings, clock, directory: None }
     }
@@ -49,11 +51,11 @@ impl Target {
         AtomicDir::plan(&self.settings, payload)
     }
 
-    /// Opens the directory, and cleans up what a crash left there.
-    pub(super) async fn open(&mut self) -> Result<Found> {
+    /// Opens the directory, and cleans up what a crash left there. The generation `held` stays.
+    pub(super) async fn open(&mut self, held: Option<String>) -> Result<Found> {
         let (settings, clock) = (self.settings.clone(), self.clock.clone());
         let opened = blocking(move || -> Result<_> {
-            let directory = AtomicDir::open(settings, clock)?;
+            let directory = AtomicDir::open_holding(settings, clock, held.as_deref())?;
             let manifest = directory.read_manifest().unwrap_or_else(|error| {
                 warn!(%error, "the manifest is not what was written; everything is delivered anew");
                 None
@@ -66,13 +68,62 @@ impl Target {
         Ok(found)
     }
 
-    /// Makes `payload` visible; returns the generation that readers see then, which is the one before where nothing changed.
-    pub(super) async fn write(&mut self, payload: Payload, sources: Sources) -> Result<String> {
-        self.with_directory(move |directory| match directory.write(&payload, &sources)? {
-            Written::Published { generation, .. } => Ok(generation),
-            Written::Unchanged => Ok(directory.current_generation()?.unwrap_or_default()),
+    /// Writes `payload` where nobody sees it; `None` where it is what is visible already.
+    pub(super) async fn stage(
+        &mut self,
+        payload: Payload,
+        sources: Sources,
+    ) -> Result<Option<(Staged, PathBuf)>> {
+        self.with_directory(move |directory| {
+            let staged = directory.stage(&payload, &sources)?;
+            Ok(staged.map(|staged| {
+                let path = directory.path_of(&staged);
+                (staged, path)
+            }))
         })
         .await
+    }
+
+    /// Makes what was staged visible; where `holds`, what it replaces stays until [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// As for [`AtomicDir::publish`], with whether it is visible all the same.
+    pub(super) async fn publish(&mut self, staged: Staged, holds: bool) -> Result<(), (Error, bool)> {
+        let published = self.with_directory(move |directory| {
+            let generation = staged.generation().to_owned();
+            let published = match holds {
+                true => directory.hold().and_then(|()| directory.publish(staged)),
+                false => directory.publish(staged),
+            };
+            let is_visible =
+                || directory.current_generation().is_ok_and(|current| current.as_ref() == Some(&generation));
+            Ok(published.map(drop).map_err(|error| (error, is_visible())))
+        });
+        published.await.unwrap_or_else(|error| Err((error, false)))
+    }
+
+    /// Removes what was staged.
+    pub(super) async fn discard(&mut self, staged: Staged) -> Result<()> {
+        self.with_directory(move |directory| {
+            directory.discard(&staged);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets go what is held.
+    pub(super) async fn commit(&mut self) -> Result<()> {
+        self.with_directory(AtomicDir::commit).await
+    }
+
+    /// Makes what is held visible again; returns its name.
+    pub(super) async fn revert(&mut self) -> Result<String> {
+        self.with_directory(AtomicDir::revert).await
+    }
+
+    /// Removes everything that was replaced.
+    pub(super) async fn forget_replaced(&mut self) -> Result<()> {
+        self.with_directory(AtomicDir::forget_replaced).await
     }
 
     /// Returns when the next replaced generation is due to go.

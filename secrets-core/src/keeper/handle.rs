@@ -22,6 +22,8 @@ pub struct Kept {
     pub upkeep: Option<Upkeep>,
     /// When the newest value ends, where that is known: its lease's end or that of the login's token behind it.
     pub deadline: Option<Timestamp>,
+    /// When the value before the newest one ended or ends, where that is known.
+    pub replaced_ends_at: Option<Timestamp>,
     /// When the source last confirmed that this is the newest value.
     pub confirmed_at: Option<Timestamp>,
     /// When the source is asked next.
@@ -49,6 +51,13 @@ impl KeeperHandle {
     /// Returns [`Kept::revision`]: 0 until there is a value.
     pub fn revision(&self) -> u64 {
         self.state.borrow().revision
+    }
+
+    /// Waits until something is known that was not seen here before; for ever once the keeper is gone.
+    pub async fn changed(&mut self) {
+        if self.state.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Has the leases of replaced values stay until the returned hold has confirmed a newer value, or is dropped.

@@ -146,7 +146,7 @@ impl Keeper {
                 }
                 () = changed(&mut tending.parent) => None,
                 () = holder_changes.changed() => None,
-                () = tending.outgoing.due(&self.clock) => None,
+                () = tending.outgoing.due(&self.holders, &self.clock) => None,
             };
             while let Ok(answer) = self.asked.try_recv() {
                 waiting.push(answer);
@@ -155,7 +155,7 @@ impl Keeper {
                 Box::pin(self.perform(step, &mut tending)).await;
             }
             if !tending.outgoing.is_empty() {
-                Box::pin(self.release(&mut tending)).await;
+                Box::pin(self.tend_outgoing(&mut tending)).await;
             }
             self.note_parent(&tending);
             for answer in waiting.drain(..) {

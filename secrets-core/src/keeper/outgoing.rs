@@ -1,10 +1,11 @@
-//! The leases of replaced values, until nobody relies on them.
+//! The leases of replaced values: extended while somebody relies on them, and ended when nobody does.
 
 use jiff::Timestamp;
 
 use super::holders::Holders;
-use crate::clock::Clock;
-use crate::lease::Lease;
+use crate::clock::{Clock, later};
+use crate::lease::{Lease, Term};
+use crate::schedule::renew_after;
 
 /// Leases to be ended, each with the revision of the value that it belongs to.
 #[derive(Debug, Default)]
@@ -43,6 +44,24 @@ impl Outgoing {
         self.leases.iter().find(|(revision, _)| holders.are_past(*revision)).map(|(_, lease)| lease.clone())
     }
 
+    /// Returns a lease that somebody relies on and that is to be extended now.
+    pub(super) fn renewable(&self, holders: &Holders, now: Timestamp) -> Option<Lease> {
+        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return None;
+        }
+        let is_due = |(revision, lease): &&(u64, Lease)| {
+            !holders.are_past(*revision) && renew_at(lease).is_some_and(|at| at <= now)
+        };
+        self.leases.iter().find(is_due).map(|(_, lease)| lease.clone())
+    }
+
+    /// Notes the life of a lease that was extended; returns the revision of its value.
+    pub(super) fn renewed(&mut self, id: &str, term: Term) -> Option<u64> {
+        let (revision, lease) = self.leases.iter_mut().find(|(_, lease)| lease.id == id)?;
+        lease.term = term;
+        Some(*revision)
+    }
+
     /// Notes that `lease` needs no more care.
     pub(super) fn ended(&mut self, lease: &Lease) {
         self.leases.retain(|(_, outgoing)| outgoing.id != lease.id);
@@ -60,13 +79,20 @@ impl Outgoing {
         self.retry_at = Some(at);
     }
 
-    /// Waits until an attempt that failed is to be made again.
-    pub(super) async fn due(&self, clock: &Clock) {
-        match self.retry_at {
+    /// Waits until an attempt that failed is to be made again, or a lease that somebody relies on is to be extended.
+    pub(super) async fn due(&self, holders: &Holders, clock: &Clock) {
+        let held = self.leases.iter().filter(|(revision, _)| !holders.are_past(*revision));
+        match self.retry_at.or_else(|| held.filter_map(|(_, lease)| renew_at(lease)).min()) {
             Some(at) => clock.sleep_until_time(at).await,
             None => std::future::pending().await,
         }
     }
+}
+
+/// Returns when a lease is to be extended; none where it cannot be.
+fn renew_at(lease: &Lease) -> Option<Timestamp> {
+    let Term { granted_at, ttl, renewable, is_short, .. } = lease.term;
+    lease.term.ends_at().filter(|_| renewable && !is_short).map(|_| later(granted_at, renew_after(ttl, 0.5)))
 }
 
 #[cfg(test)]
@@ -74,8 +100,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::later;
-    use crate::lease::Term;
 
     fn lease(id: &str, ttl: u64) -> Lease {
         let term = Term::granted(Timestamp::UNIX_EPOCH, Duration::from_secs(ttl), true);
@@ -108,9 +132,9 @@ mod tests {
         let clock = Clock::paused(Timestamp::UNIX_EPOCH);
         assert_eq!(outgoing.failed(), 1);
         outgoing.retry_at(at(10));
-        outgoing.due(&clock).await;
+        outgoing.due(&holders, &clock).await;
         assert_eq!(outgoing.releasable(&holders, clock.now()), None);
-        let due = tokio::time::timeout(Duration::from_secs(3600), outgoing.due(&clock));
+        let due = tokio::time::timeout(Duration::from_secs(3600), outgoing.due(&holders, &clock));
         assert!(due.await.is_err(), "the loop would run hot");
     }
 }

@@ -10,6 +10,7 @@ use super::{Keeper, Tending, named, schedule};
 use crate::clock::{later, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, Term};
+use crate::provider::Leases;
 use crate::schedule::{Failure, Step};
 use crate::secret::{Secret, Upkeep};
 
@@ -42,6 +43,9 @@ impl Keeper {
                 tending.retry_at = None;
                 self.state.send_modify(|kept| (kept.error, kept.failures) = (None, 0));
                 self.note(outcome, tending).await;
+                if before > 0 {
+                    self.wake();
+                }
             }
             Err(error) => {
                 let error = named(error, &self.reference);
@@ -49,7 +53,11 @@ impl Keeper {
                 let wait = self.wait_after(&error, failures, now);
                 tending.retry_at = Some(later(now, wait));
                 self.report(step, &error, failures, wait);
+                let is_refused = error.kind() == ErrorKind::PermissionDenied;
                 self.state.send_modify(|kept| (kept.error, kept.failures) = (Some(error), failures));
+                if is_refused {
+                    self.wake();
+                }
             }
         }
     }
@@ -137,7 +145,8 @@ impl Keeper {
         }) else {
             return;
         };
-        if term.ends_at() == lease.term.ends_at() && term.renewable == lease.term.renewable {
+        let known = |term: &Term| (term.ends_at(), term.renewable, term.is_short);
+        if known(&term) == known(&lease.term) {
             return;
         }
         tending.can_look_up = true;
@@ -149,12 +158,18 @@ impl Keeper {
     /// Hands a value out.
     pub(super) fn publish(&self, secret: Secret, now: Timestamp) {
         self.state.send_modify(|kept| {
+            kept.replaced_ends_at = kept.deadline;
             kept.upkeep = Some(secret.upkeep.clone());
             kept.deadline = secret.upkeep.deadline(None);
             kept.secret = Some(Arc::new(secret));
             kept.revision += 1;
             kept.confirmed_at = Some(now);
         });
+        self.wake();
+    }
+
+    /// Has everybody look who uses the secret.
+    fn wake(&self) {
         self.told.iter().for_each(|wake| wake.notify_one());
     }
 
@@ -172,18 +187,15 @@ impl Keeper {
         });
     }
 
-    /// Ends the leases that nobody relies on any more.
-    pub(super) async fn release(&self, tending: &mut Tending) {
+    /// Extends the leases of replaced values that somebody relies on, and ends those that nobody does any more.
+    pub(super) async fn tend_outgoing(&self, tending: &mut Tending) {
         let Some(leases) = self.provider.leases() else { return };
-        let mut released = false;
+        let mut changed = self.extend_outgoing(leases, tending).await;
         while let Some(lease) = tending.outgoing.releasable(&self.holders, self.clock.now()) {
             match leases.revoke(&lease).await {
                 Ok(()) => debug!(reference = %self.reference, "gave the lease of a replaced value back"),
                 Err(error) if error.is_temporary() => {
-                    let count = tending.outgoing.failed();
-                    let failure = Failure { temporary: true, count, retry_after: error.retry_after() };
-                    let wait = schedule::after_failure(failure, self.pace.refresh, fastrand::f64());
-                    tending.outgoing.retry_at(later(self.clock.now(), wait));
+                    self.put_off(&error, tending);
                     continue;
                 }
                 Err(error) => {
@@ -191,11 +203,46 @@ impl Keeper {
                 }
             }
             tending.outgoing.ended(&lease);
-            released = true;
+            changed = true;
         }
-        if released && let Some((secret, upkeep)) = self.current() {
+        if changed && let Some((secret, upkeep)) = self.current() {
             self.remember(&secret, &upkeep, &tending.outgoing.leases()).await;
         }
+    }
+
+    /// Extends what is due; tells whether that changed anything.
+    async fn extend_outgoing(&self, leases: &dyn Leases, tending: &mut Tending) -> bool {
+        let mut changed = false;
+        while let Some(lease) = tending.outgoing.renewable(&self.holders, self.clock.now()) {
+            match leases.renew(&lease).await {
+                Ok(term) => {
+                    let revision = tending.outgoing.renewed(&lease.id, term);
+                    self.state.send_modify(|kept| {
+                        if revision.is_some_and(|revision| revision + 1 == kept.revision) {
+                            kept.replaced_ends_at = term.ends_at();
+                        }
+                    });
+                }
+                Err(error) if error.is_temporary() => {
+                    self.put_off(&error, tending);
+                    return changed;
+                }
+                Err(error) => {
+                    info!(reference = %self.reference, %error, "the lease of a replaced value that is still used is not extended");
+                    tending.outgoing.renewed(&lease.id, lease.term.not_renewable());
+                }
+            }
+            changed = true;
+        }
+        changed
+    }
+
+    /// Has the next attempt at a lease of a replaced value wait.
+    fn put_off(&self, error: &Error, tending: &mut Tending) {
+        let count = tending.outgoing.failed();
+        let failure = Failure { temporary: true, count, retry_after: error.retry_after() };
+        let wait = schedule::after_failure(failure, self.pace.refresh, fastrand::f64());
+        tending.outgoing.retry_at(later(self.clock.now(), wait));
     }
 
     fn current(&self) -> Option<(Arc<Secret>, Upkeep)> {

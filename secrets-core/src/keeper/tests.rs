@@ -137,6 +137,17 @@ async fn a_lease_never_lapses_and_costs_no_more_values_than_its_longest_life_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_does_not_move_the_end_is_the_last_one() {
+    // The grant that reaches the end of all renewals is nearly whole, so that another one is tried.
+    let memory = lent(Lending { max_ttl: Duration::from_millis(13_500), ..SHORT });
+    let run = run(&memory);
+    tokio::time::sleep(SECOND / 10).await;
+    stays_good(&run, 300 * SECOND).await;
+    let loans = memory.loans();
+    assert!(loans.renewed <= 4 * loans.minted, "{loans:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_renewed_is_replaced_in_time() {
     let memory = lent(Lending { renewable: false, ..SHORT });
     let run = run(&memory);

@@ -99,6 +99,11 @@ impl<P: Provider> Provider for Retry<P> {
         self.inner.group(reference)
     }
 
+    /// Not tried again: the source may be at it already.
+    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
+        self.inner.rotate(reference).await
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases()
     }

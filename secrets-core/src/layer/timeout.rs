@@ -57,6 +57,11 @@ impl<P: Provider> Provider for Timeout<P> {
         self.inner.group(reference)
     }
 
+    /// Not bounded: the source has its own time for it.
+    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
+        self.inner.rotate(reference).await
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases()
     }

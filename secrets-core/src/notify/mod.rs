@@ -1,24 +1,28 @@
-//! Telling the application that a new generation is visible.
+//! Telling the application that another generation is visible.
 
-mod exec;
 mod process;
+mod restart;
 mod signal;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use self::exec::Exec;
+pub(crate) use self::restart::unsupervised;
+pub use self::restart::{Restart, RestartRequest, Supervisor};
 pub use self::signal::{Signal, SignalNameError, SignalNumber, Target};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::Request;
+use crate::program::Program;
 
-/// What there is to tell: which delivery has which new generation.
+/// What there is to tell: which delivery has which generation now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// The delivery's name.
     pub delivery: String,
-    /// Its directory.
+    /// Its directory; of a generation that is not visible yet, its folder.
     pub directory: PathBuf,
-    /// The name of the generation that is visible now.
+    /// The name of the generation.
     pub generation: String,
 }
 
@@ -29,22 +33,55 @@ pub enum Notifier {
     /// Sends a signal.
     Signal(Signal),
     /// Runs a program.
-    Exec(Exec),
+    Exec(Program),
+    /// Makes an HTTP request, which has to be answered with a success (2xx).
+    Http(Request),
+    /// Has the application restarted by its supervisor.
+    Restart(Restart),
 }
 
 impl Notifier {
     /// Tells, and returns what was done, in words for a log.
     ///
     /// # Errors
-    /// [`ErrorKind::Notify`](crate::ErrorKind::Notify), temporary where somebody may be there to be told a moment later.
+    /// [`ErrorKind::Notify`], temporary where somebody may be there to be told a moment later.
     ///
     /// # Cancel safety
     /// A program that runs is killed with its group when this is dropped.
     pub async fn notify(&self, event: &Event) -> Result<String> {
         match self {
             Self::Signal(signal) => signal.send().await,
-            Self::Exec(exec) => exec.run(event).await,
+            Self::Exec(program) => {
+                program.run(&event.variables()).await.map(|()| "ended well".into()).map_err(|failure| {
+                    Error::new(ErrorKind::Notify, "run hook", failure.reason)
+                        .with("notifier", self)
+                        .with_temporary(failure.temporary)
+                })
+            }
+            Self::Http(request) => {
+                let status = request.send().await.map_err(|reason| self.unreached(reason))?;
+                match status {
+                    200..=299 => Ok(format!("answered {status}")),
+                    _ => Err(self.unreached(format!("it answered {status}"))),
+                }
+            }
+            Self::Restart(restart) => restart.ask(event).await,
         }
+    }
+
+    fn unreached(&self, reason: String) -> Error {
+        Error::new(ErrorKind::Notify, "send request", reason).with("notifier", self).with_temporary(true)
+    }
+}
+
+impl Event {
+    /// Returns the environment variables that say what happened to a program.
+    pub(crate) fn variables(&self) -> [(&'static str, &OsStr); 3] {
+        [
+            ("KEYWHEEL_DELIVERY", self.delivery.as_ref()),
+            ("KEYWHEEL_DIRECTORY", self.directory.as_ref()),
+            ("KEYWHEEL_GENERATION", self.generation.as_ref()),
+        ]
     }
 }
 
@@ -52,7 +89,9 @@ impl fmt::Display for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(signal) => signal.fmt(f),
-            Self::Exec(exec) => exec.fmt(f),
+            Self::Exec(program) => program.fmt(f),
+            Self::Http(request) => request.fmt(f),
+            Self::Restart(restart) => restart.fmt(f),
         }
     }
 }

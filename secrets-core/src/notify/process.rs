@@ -50,6 +50,13 @@ impl Process {
         pidfd_send_signal(&self.pidfd, signal)
     }
 
+    /// Returns what is smaller the earlier the process began: its start in ticks since boot (proc_pid_stat(5), field 22), then its number.
+    pub(super) fn age_rank(&self) -> (u64, i32) {
+        let stat = fields_after_name(&PathBuf::from(format!("/proc/{}", self.pid())));
+        let began = stat.get(19).and_then(|ticks| ticks.parse().ok());
+        (began.unwrap_or(u64::MAX), self.pid())
+    }
+
     pub(super) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -98,13 +105,18 @@ fn file_name(path: &[u8]) -> &[u8] {
 /// Tells whether a process still runs a program: it is no thread of the kernel, and has not ended unreaped (proc_pid_stat(5), fields 3 and 9).
 fn is_living_program(folder: &Path) -> bool {
     const KERNEL_THREAD: u64 = 0x0020_0000;
+    let fields = fields_after_name(folder);
+    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or_default();
+    fields.first().is_some_and(|state| !matches!(state.as_str(), "Z" | "X" | "x"))
+        && flags & KERNEL_THREAD == 0
+}
+
+/// Returns the fields of a process's `stat` from the third on; none where it has ended.
+fn fields_after_name(folder: &Path) -> Vec<String> {
     let stat = read_bounded(&folder.join("stat"), 4096).unwrap_or_default();
     // The name before it is in parentheses, and may hold any byte.
-    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return false };
-    let rest = String::from_utf8_lossy(&stat[end + 1..]);
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or_default();
-    fields.first().is_some_and(|state| !matches!(*state, "Z" | "X" | "x")) && flags & KERNEL_THREAD == 0
+    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return Vec::new() };
+    String::from_utf8_lossy(&stat[end + 1..]).split_whitespace().map(str::to_owned).collect()
 }
 
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {

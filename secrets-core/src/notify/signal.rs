@@ -23,6 +23,8 @@ pub struct Signal {
 pub enum Target {
     /// Every process of that name: as `ps -o comm` shows it, or the file name of its program. Never this process.
     Process(String),
+    /// Of the processes of that name the one that began first: the master of its workers, as a rule.
+    Oldest(String),
     /// The process whose number is in the file.
     PidFile(PathBuf),
 }
@@ -80,6 +82,13 @@ fn names() -> String {
     SIGNALS.map(|(name, _)| format!("SIG{name}")).join(", ")
 }
 
+impl SignalNumber {
+    /// Returns its number on this system.
+    pub fn number(self) -> i32 {
+        self.0.as_raw()
+    }
+}
+
 impl fmt::Display for SignalNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = SIGNALS.iter().find(|(_, signal)| *signal == self.0).map_or("?", |(name, _)| name);
@@ -97,6 +106,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
             Target::Process(name) => write!(f, "{} to {name}", self.number),
+            Target::Oldest(name) => write!(f, "{} to the oldest {name}", self.number),
             Target::PidFile(path) => write!(f, "{} by {}", self.number, path.display()),
         }
     }
@@ -113,8 +123,10 @@ impl Signal {
 
     pub(super) fn send_now(&self) -> Result<String> {
         let processes = match &self.target {
-            Target::Process(name) => Process::named(name)
-                .map_err(|error| self.failed(format!("cannot look for processes: {error}")))?,
+            Target::Process(name) => self.named(name)?,
+            Target::Oldest(name) => {
+                self.named(name)?.into_iter().min_by_key(Process::age_rank).into_iter().collect()
+            }
             Target::PidFile(path) => self.by_file(path)?.into_iter().collect(),
         };
         let mut told = Vec::new();
@@ -141,6 +153,10 @@ impl Signal {
         }
     }
 
+    fn named(&self, name: &str) -> Result<Vec<Process>> {
+        Process::named(name).map_err(|error| self.failed(format!("cannot look for processes: {error}")))
+    }
+
     fn by_file(&self, path: &Path) -> Result<Option<Process>> {
         let pid = process::read_pid(path).map_err(|reason| self.failed(reason))?;
         if pid == rustix::process::getpid() {
@@ -159,7 +175,9 @@ impl Signal {
 
     fn nobody(&self) -> Error {
         let error = match &self.target {
-            Target::Process(name) => self.failed(format!("there is no process named {name:?}")),
+            Target::Process(name) | Target::Oldest(name) => {
+                self.failed(format!("there is no process named {name:?}"))
+            }
             Target::PidFile(_) => self.failed("there is no process of the number in the PID file"),
         };
         error.with_help("is the application running, and, in a pod, does it have shareProcessNamespace?")

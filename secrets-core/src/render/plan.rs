@@ -82,6 +82,11 @@ impl FilePlan {
         }
     }
 
+    /// Tells whether a file at `path` may be among those that it makes.
+    pub fn may_make(&self, path: &str) -> bool {
+        self.files.as_ref().is_none_or(|files| files.iter().any(|file| file.path.as_str() == path))
+    }
+
     /// Makes all files of one generation, or none.
     ///
     /// It is bounded work without I/O: at most about a second for a template that uses up all its steps, some microseconds for an

@@ -1,15 +1,20 @@
 //! When next: pure decisions about time, without a clock and without I/O.
 //!
 //! Each function takes what happened and a random number `unit` from `[0, 1)`, and returns a wait or a moment. The loops in
-//! [`keeper`](crate::keeper) and [`engine`](crate::engine) perform them. [`Standing`] is about secrets that end.
+//! [`keeper`](crate::keeper) and [`engine`](crate::engine) perform them. [`Standing`] is about secrets that end,
+//! [`Timing`] about changes that wait for their window.
 
+mod cron;
 mod ticks;
 mod upkeep;
+mod window;
 
 use std::time::Duration;
 
+pub use self::cron::{Cron, CronError};
 pub use self::ticks::Ticks;
 pub use self::upkeep::{Standing, Step, lead, renew_after};
+pub use self::window::{Timing, Window, splay};
 
 /// The longest wait after a temporary failure: an outage that is over is noticed within this time, whatever the refresh interval.
 pub const LONGEST_TEMPORARY: Duration = Duration::from_secs(30);

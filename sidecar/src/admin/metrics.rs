@@ -18,6 +18,20 @@ pub(super) fn write(status: &Status) -> String {
         let ready = f64::from(u8::from(delivery.is_ready()));
         line(&mut out, "keywheel_ready", &format!("delivery=\"{}\"", delivery.name), ready);
     }
+    family(
+        &mut out,
+        "keywheel_rejected",
+        "Whether the newest versions were rejected and are not tried again.",
+    );
+    for delivery in &status.deliveries {
+        let rejected = f64::from(u8::from(delivery.rejected.is_some()));
+        line(&mut out, "keywheel_rejected", &format!("delivery=\"{}\"", delivery.name), rejected);
+    }
+    typed(&mut out, "keywheel_rollbacks_total", "How often an earlier generation came back.", "counter");
+    for delivery in &status.deliveries {
+        let labels = format!("delivery=\"{}\"", delivery.name);
+        line(&mut out, "keywheel_rollbacks_total", &labels, delivery.rollbacks as f64);
+    }
     for (name, help, value) in FAMILIES {
         family(&mut out, name, help);
         for delivery in &status.deliveries {
@@ -53,8 +67,12 @@ const FAMILIES: [(&str, &str, Measure); 5] = [
 ];
 
 fn family(out: &mut String, name: &str, help: &str) {
+    typed(out, name, help, "gauge");
+}
+
+fn typed(out: &mut String, name: &str, help: &str, kind: &str) {
     // Writing to a String does not fail.
-    write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n").ok();
+    write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n").ok();
 }
 
 fn line(out: &mut String, name: &str, labels: &str, value: f64) {

@@ -1,83 +1,60 @@
-//! The admin endpoint: `/livez`, `/readyz`, `/status` and `/metrics`. It shows names, versions, times and errors; it changes nothing.
+//! The admin endpoint: `/livez`, `/readyz`, `/status` and `/metrics` show names, versions, times and errors; `POST /refresh` and `POST /quit` ask
+//! for something.
 
+pub(crate) mod client;
+mod control;
+mod endpoint;
+mod guard;
 mod metrics;
 
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
-use axum::{Router, serve};
-use keywheel_core::config::Listen;
-use keywheel_core::engine::{DeliveryStatus, StatusHandle};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
-use tracing::{error, info};
+use axum::routing::{get, post};
+use keywheel_core::engine::{DeliveryStatus, Engine, RefreshHandle, Status, StatusHandle};
+use tokio::sync::{Notify, watch};
 
-use crate::exit::Failure;
+pub(crate) use self::endpoint::{AdminTask, Endpoint};
 
-/// A listener that is bound and not yet served.
-#[derive(Debug)]
-pub(crate) enum Admin {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+/// What the endpoint shows and asks: the engine that runs now.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    status: StatusHandle,
+    refresh: RefreshHandle,
 }
 
-type Seen = watch::Receiver<StatusHandle>;
-
-impl Admin {
-    /// Binds the address, or the socket (with mode 0600; a socket that an earlier run left is replaced).
-    pub(crate) async fn bind(listen: &Listen) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::other(format!("cannot listen for the admin endpoint on {listen:?}: {error}"))
-        };
-        match listen {
-            Listen::Tcp(address) => {
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
-                if let Ok(bound) = listener.local_addr() {
-                    info!(address = %bound, "the admin endpoint listens");
-                }
-                Ok(Self::Tcp(listener))
-            }
-            Listen::Unix(path) => bind_socket(path).map(Self::Unix).map_err(failed),
-        }
-    }
-
-    /// Answers until it is dropped; `status` may be replaced by that of another engine at any time.
-    pub(crate) async fn run(self, status: Seen) {
-        let router = router(status);
-        let ended = match self {
-            Self::Tcp(listener) => serve(listener, router).await,
-            Self::Unix(listener) => serve(listener, router).await,
-        };
-        if let Err(error) = ended {
-            error!(%error, "the admin endpoint ended");
-        }
+impl Served {
+    /// Takes what an engine shows and can be asked for.
+    pub(crate) fn of(engine: &Engine) -> Self {
+        Self { status: engine.status(), refresh: engine.refresher() }
     }
 }
 
-fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
-    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+/// The engine that runs now; another one may take its place.
+pub(crate) type Seen = watch::Receiver<Served>;
+
+#[derive(Clone, Debug)]
+struct Shared {
+    seen: Seen,
+    quit: Arc<Notify>,
 }
 
-fn router(status: Seen) -> Router {
+fn router(seen: Seen, quit: Arc<Notify>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/status", get(async |State(status): State<Seen>| Json(now(&status).status())))
+        .route("/status", get(async |State(shared): State<Shared>| Json(status(&shared))))
         .route("/metrics", get(metrics))
-        .with_state(status)
+        .route("/refresh", post(control::refresh))
+        .route("/quit", post(control::quit))
+        .with_state(Shared { seen, quit })
 }
 
-async fn readyz(State(status): State<Seen>) -> Response {
-    let status = now(&status).status();
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let status = status(&shared);
     let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let lines: String = status
         .deliveries
@@ -87,13 +64,14 @@ async fn readyz(State(status): State<Seen>) -> Response {
     (code, lines).into_response()
 }
 
-async fn metrics(State(status): State<Seen>) -> Response {
+async fn metrics(State(shared): State<Shared>) -> Response {
     let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-    ([content_type], metrics::write(&now(&status).status())).into_response()
+    ([content_type], metrics::write(&status(&shared))).into_response()
 }
 
-fn now(status: &Seen) -> StatusHandle {
-    status.borrow().clone()
+fn status(shared: &Shared) -> Status {
+    let handle = shared.seen.borrow().status.clone();
+    handle.status()
 }
 
 fn standing(delivery: &DeliveryStatus) -> String {
@@ -116,6 +94,8 @@ fn standing(delivery: &DeliveryStatus) -> String {
     match (delivery.is_ready(), stale.is_empty(), unread.is_empty()) {
         (true, ..) => "ready".into(),
         (_, false, _) => stale.join(", "),
+        _ if delivery.withdrawn => "the files were taken away: a source refuses".into(),
+        _ if delivery.untold => "the application could not be told".into(),
         (_, _, false) => format!("waits for {}", unread.join(", ")),
         _ => "not delivered yet".into(),
     }

@@ -1,15 +1,16 @@
-//! `keywheel agent`: delivers and keeps fresh until it is told to stop.
+//! `keywheel agent`: delivers and keeps fresh until it is told to stop, by a signal or at the admin endpoint.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use keywheel_core::State;
-use keywheel_core::config::{Config, Listen};
-use keywheel_core::engine::{Engine, Next, StatusHandle};
-use tokio::sync::{oneshot, watch};
+use keywheel_core::config::Config;
+use keywheel_core::engine::{Engine, Next};
+use tokio::sync::{Notify, oneshot, watch};
 use tracing::{error, info};
 
 use super::{clock, load};
-use crate::admin::Admin;
+use crate::admin::{AdminTask, Endpoint, Served};
 use crate::exit::Failure;
 use crate::shutdown::{Asked, Signals};
 
@@ -27,13 +28,14 @@ pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     let state = open_state(&config)?;
     let Prepared { mut engine, admin } = prepare(&config, &state, None).await?;
-    let (status, seen) = watch::channel(engine.status());
-    let mut admin = admin.map(|endpoint| endpoint.serve(&seen));
+    let (served, seen) = watch::channel(Served::of(&engine));
+    let quit = Arc::new(Notify::new());
+    let mut admin = admin.map(|endpoint| endpoint.serve(&seen, &quit));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-    while let Some(next) = run(engine, path, &state, admin.as_ref(), &mut signals).await? {
-        status.send_replace(next.engine.status());
+    while let Some(next) = run(engine, path, &state, admin.as_ref(), &mut signals, &quit).await? {
+        served.send_replace(Served::of(&next.engine));
         if let Some(endpoint) = next.admin {
-            admin = Some(endpoint.serve(&seen));
+            admin = Some(endpoint.serve(&seen, &quit));
         }
         info!(config = %path.display(), "runs with the new configuration");
         engine = next.engine;
@@ -49,6 +51,7 @@ async fn run(
     state: &State,
     admin: Option<&AdminTask>,
     signals: &mut Signals,
+    quit: &Notify,
 ) -> Result<Option<Prepared>, Failure> {
     let (stop, stopped) = oneshot::channel::<Next>();
     // A dropped sender stops the engine, too.
@@ -57,6 +60,7 @@ async fn run(
     let next = loop {
         tokio::select! {
             ended = &mut running => return Err(ended.err().map_or_else(|| Failure::other("the engine stopped"), Failure::from)),
+            () = quit.notified() => break None,
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
                 Asked::Reload => match prepare_again(path, state, admin).await {
@@ -78,21 +82,8 @@ struct Prepared {
     admin: Option<Endpoint>,
 }
 
-/// Where the admin endpoint is to be, bound already.
-struct Endpoint {
-    listen: Option<Listen>,
-    bound: Option<Admin>,
-}
-
-/// The admin endpoint, ended when it is dropped.
-#[derive(Debug)]
-struct AdminTask {
-    listen: Option<Listen>,
-    task: Option<tokio::task::JoinHandle<()>>,
-}
-
 /// Opens what outlives the engines of this process, and the process itself where the configuration names a directory for it.
-fn open_state(config: &Config) -> Result<State, Failure> {
+pub(super) fn open_state(config: &Config) -> Result<State, Failure> {
     Ok(match &config.state_directory {
         Some(directory) => State::open(directory)?,
         None => State::in_memory(),
@@ -110,31 +101,8 @@ async fn prepare_again(path: &Path, state: &State, admin: Option<&AdminTask>) ->
 async fn prepare(config: &Config, state: &State, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
     let engine = Engine::build(config, &clock(), state)?;
     let admin = match admin {
-        Some(admin) if admin.listen == config.admin => None,
+        Some(admin) if admin.is_at(config.admin.as_ref()) => None,
         _ => Some(Endpoint::bind(config.admin.clone()).await?),
     };
     Ok(Prepared { engine, admin })
-}
-
-impl Endpoint {
-    async fn bind(listen: Option<Listen>) -> Result<Self, Failure> {
-        let bound = match &listen {
-            Some(listen) => Some(Admin::bind(listen).await?),
-            None => None,
-        };
-        Ok(Self { listen, bound })
-    }
-
-    fn serve(self, status: &watch::Receiver<StatusHandle>) -> AdminTask {
-        let task = self.bound.map(|admin| tokio::spawn(admin.run(status.clone())));
-        AdminTask { listen: self.listen, task }
-    }
-}
-
-impl Drop for AdminTask {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
 }

@@ -18,6 +18,7 @@ use super::clock;
 use crate::cli::{Format, GetArgs};
 use crate::exit::Failure;
 use crate::output;
+use crate::variables::{same_variable, variable_name};
 
 pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     if args.format == Format::Raw && args.references.len() > 1 {
@@ -87,9 +88,7 @@ fn print(fetched: &Fetched<'_>, format: Format) -> Result<SecretValue, Failure> 
             let variable = variable_name(&name)?;
             text.extend_from_slice(line(&variable, value, format)?.as_bytes());
             if let Some(variable) = variables.replace(variable) {
-                return Err(Failure::other(format!(
-                    "two fields would be the variable {variable}; fetch them one by one"
-                )));
+                return Err(same_variable(&variable));
             }
         }
         text.push(b'\n');
@@ -125,14 +124,6 @@ fn by_name<'a>(fetched: &'a Fetched<'_>) -> Result<BTreeMap<String, &'a keywheel
         }
     }
     Ok(values)
-}
-
-fn variable_name(field: &str) -> Result<String, Failure> {
-    let name: String = field.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    match name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
-        true => Err(Failure::other(format!("the field {field:?} cannot name a variable"))),
-        false => Ok(name),
-    }
 }
 
 fn not_text() -> Failure {

@@ -3,7 +3,10 @@
 mod agent;
 mod check;
 mod get;
+mod refresh;
 mod render;
+mod run;
+mod status;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -14,15 +17,20 @@ use keywheel_core::environment::Environment;
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 
-pub(crate) async fn dispatch(command: Command) -> Result<(), Failure> {
+/// Does what was asked for; returns the exit code.
+pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
+        Command::Run(args) => return run::run(args).await,
         Command::Get(args) => get::get(args).await,
         Command::Agent(args) if args.once => agent::once(&args.config).await,
         Command::Agent(args) => agent::agent(&args.config).await,
         Command::Render(args) => render::render(&args.config).await,
         Command::Check { config } => check::check(&config),
+        Command::Status { admin, json } => status::status(&admin, json).await,
+        Command::Refresh { names, admin } => refresh::refresh(&names, &admin).await,
         Command::Completions { shell } => completions(shell),
     }
+    .map(|()| 0)
 }
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {

@@ -1,0 +1,82 @@
+//! What a program has the engine keep and tell beside the deliveries of a configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::delivery::Input;
+use super::{Engine, paces};
+use crate::config::{DeliveryConfig, SecretConfig};
+use crate::error::Result;
+use crate::keeper::{KeeperHandle, Pace};
+use crate::notify::{Notifier, Supervisor, unsupervised};
+use crate::reference::SecretRef;
+
+/// Secrets that the program itself uses, and who restarts the application.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Secrets that are kept as those of the deliveries are; see [`Engine::kept`].
+    pub references: Vec<SecretRef>,
+    /// For how long a value of theirs is still used after a newer one is there.
+    pub overlap: Duration,
+    /// Notified of every new value of theirs.
+    pub wake: Arc<Notify>,
+    /// Who restarts the application; without one, a configuration that asks for a restart is refused.
+    pub supervisor: Option<Supervisor>,
+}
+
+impl Beside {
+    /// Adds whoever restarts the application.
+    #[must_use]
+    pub fn with_supervisor(mut self, supervisor: Supervisor) -> Self {
+        self.supervisor = Some(supervisor);
+        self
+    }
+
+    /// Returns each secret that is to be kept, with its pace; a secret that a delivery has, too, is kept once.
+    pub(super) fn paces(&self, deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Pace> {
+        let mut paces = paces(deliveries);
+        for reference in &self.references {
+            let own = Pace { refresh: SecretConfig::DEFAULT_REFRESH, overlap: self.overlap };
+            let pace = paces.entry(reference.whole()).or_insert(own);
+            pace.overlap = pace.overlap.max(self.overlap);
+        }
+        paces
+    }
+
+    /// Returns each secret with its keeper, once, by the reference without its field.
+    pub(super) fn inputs(&self, handles: &BTreeMap<SecretRef, KeeperHandle>) -> Vec<(String, Input)> {
+        let wholes: BTreeSet<SecretRef> = self.references.iter().map(SecretRef::whole).collect();
+        let input = |reference: SecretRef| {
+            let handle = handles.get(&reference)?.clone();
+            Some((reference.to_string(), Input { config: SecretConfig::new(reference), handle }))
+        };
+        wholes.into_iter().filter_map(input).collect()
+    }
+
+    pub(super) fn uses(&self, reference: &SecretRef) -> bool {
+        self.references.iter().any(|own| own.whole() == *reference)
+    }
+
+    /// Returns `delivery` with its restarts in the hands of the supervisor.
+    pub(super) fn supervise(&self, delivery: &DeliveryConfig) -> Result<DeliveryConfig> {
+        let mut delivery = delivery.clone();
+        for notifier in delivery.change.on_change.iter_mut().map(|told| &mut told.notifier) {
+            if let Notifier::Restart(restart) = notifier {
+                let supervisor = self.supervisor.clone();
+                restart.supervisor =
+                    Some(supervisor.ok_or_else(|| unsupervised().with("delivery", &delivery.name))?);
+            }
+        }
+        Ok(delivery)
+    }
+}
+
+impl Engine {
+    /// Returns what sees the values of a secret, of a delivery or beside them; none for one that is not kept.
+    pub fn kept(&self, reference: &SecretRef) -> Option<KeeperHandle> {
+        self.handles.get(&reference.whole()).cloned()
+    }
+}

@@ -1,0 +1,400 @@
+//! One delivery: waits for its secrets, and performs its [`transaction`](crate::transaction).
+//!
+//! The stages fail apart, and only the failed one is tried again: a secret that cannot be read is its keeper's matter, files that cannot be right
+//! wait for other values, a full volume is tried again, and so is an application that could not be told.
+
+mod change;
+mod content;
+mod journal;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use self::journal::Journal;
+pub(super) use self::journal::RECORD;
+pub(super) use self::values::Input;
+use self::values::{Newest, Secrets, Values, versions};
+use super::planned::Planned;
+use super::refresh::{Answer, Asked};
+use super::reliance::Reliance;
+use super::status::Watched;
+use super::target::Target;
+use crate::client::named;
+use crate::clock::{Clock, later};
+use crate::config::{DeliveryConfig, OnForbidden};
+use crate::deliver::{Change, Manifest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::payload::{FilePath, Payload};
+use crate::reference::SecretRef;
+use crate::render::RenderInput;
+use crate::schedule::{self, Failure};
+use crate::secret::Secret;
+use crate::state::Slot;
+use crate::transaction::{Situation, Step, Versions};
+
+/// What was read of each secret that a configuration names.
+pub(super) type Reads = BTreeMap<SecretRef, Result<Arc<Secret>>>;
+
+/// How a delivery stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    pub(super) generation: Option<String>,
+    pub(super) delivered_at: Option<Timestamp>,
+    pub(super) error: Option<Error>,
+    /// Where its transaction is, in a word.
+    pub(super) phase: &'static str,
+    /// The versions that are not tried again.
+    pub(super) rejected: Option<Versions>,
+    /// Until when a change waits for its window.
+    pub(super) held_until: Option<Timestamp>,
+    /// How often this process went back to an earlier generation.
+    pub(super) rollbacks: u64,
+    /// Whether one who has to be told could not be.
+    pub(super) is_untold: bool,
+    /// Whether the files were taken away, since a source refuses.
+    pub(super) is_withdrawn: bool,
+}
+
+/// The loop behind one delivery directory.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    config: DeliveryConfig,
+    values: Values,
+    wake: Arc<Notify>,
+    clock: Clock,
+    state: watch::Sender<State>,
+    target: Target,
+    journal: Journal,
+    reliance: Reliance,
+    effort: Effort,
+    asked: Asked,
+    ask: mpsc::Sender<Answer>,
+}
+
+/// What a delivery remembers of what it is trying to do.
+#[derive(Debug, Default)]
+struct Effort {
+    /// How often it failed in a row.
+    failures: u32,
+    retry_at: Option<Timestamp>,
+    /// When the values were seen first that wait for their window, and which they are.
+    seen: Option<(Timestamp, Versions)>,
+    /// Whether somebody wants them now.
+    hurries: bool,
+    /// How many looks at the application were good in a row.
+    good_looks: u32,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        config: DeliveryConfig,
+        inputs: BTreeMap<String, Input>,
+        clock: Clock,
+        records: &crate::state::State,
+    ) -> Self {
+        let (state, _) = watch::channel(State::default());
+        let target = Target::new(&config, clock.clone());
+        let reliance = Reliance::new(&inputs);
+        let journal = Journal::new(&config, records);
+        let (values, wake, effort) = (Values::new(inputs), Arc::default(), Effort::default());
+        let (ask, asked) = Asked::channel();
+        Self { config, values, wake, clock, state, target, journal, reliance, effort, asked, ask }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    pub(super) fn uses(&self, reference: &SecretRef) -> bool {
+        self.values.inputs.values().any(|input| input.config.reference.whole() == *reference)
+    }
+
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Returns where its transaction is written down.
+    pub(super) fn slot(&self) -> &Slot {
+        self.journal.slot()
+    }
+
+    pub(super) fn status(&self) -> Watched {
+        Watched {
+            name: self.config.name.clone(),
+            directory: self.config.directory.display().to_string(),
+            state: self.state.subscribe(),
+            inputs: self.values.inputs.iter().map(|(name, input)| (name.clone(), input.clone())).collect(),
+        }
+    }
+
+    /// Returns where to ask for this delivery to be made at once.
+    pub(super) fn refresher(&self) -> (String, mpsc::Sender<Answer>) {
+        (self.config.name.clone(), self.ask.clone())
+    }
+
+    /// Returns what there is to see of it until its first generation is there.
+    pub(super) fn beginning(&self) -> (watch::Receiver<State>, Vec<Input>) {
+        (self.state.subscribe(), self.values.inputs.values().cloned().collect())
+    }
+
+    /// Checks that the directory is, or would be made, on a volume that it may be on.
+    pub(super) fn check_volume(&self) -> Result<()> {
+        self.target.check_volume().map_err(|error| self.here(error))
+    }
+
+    /// Opens the directory, and takes over the generation that is there: an application may rely on it before any source has answered. A
+    /// transaction that was under way goes on.
+    pub(super) async fn open(&mut self) -> Result<()> {
+        let written = self.journal.load().await;
+        let held = written.as_ref().and_then(|written| written.base()).map(str::to_owned);
+        let found = self.target.open(held).await.map_err(|error| self.here(error))?;
+        if let Some(manifest) = found.manifest.filter(|manifest| self.is_of(manifest)) {
+            self.state.send_modify(|state| {
+                (state.generation, state.delivered_at) =
+                    (Some(manifest.generation), Some(manifest.created_at));
+            });
+        }
+        self.journal.resume(written, found.generation.as_deref(), self.clock.now()).await;
+        let transaction = self.journal.transaction();
+        if transaction.is_idle() {
+            self.target.commit().await.map_err(|error| self.here(error))?;
+        } else {
+            info!(
+                delivery = self.name(),
+                phase = transaction.phase(),
+                "goes on with the change that was under way"
+            );
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Tells whether a generation was made for this delivery as it is configured now, of values that do not end: whether a credential with a
+    /// lease is still good, only whoever keeps it can say.
+    fn is_of(&self, manifest: &Manifest) -> bool {
+        let mut secrets = manifest.files.values().flat_map(|file| &file.secrets);
+        if secrets.any(|secret| secret.lease_deadline.is_some()) {
+            return false;
+        }
+        let paths = manifest.files.keys().map(String::as_str).collect();
+        manifest.delivery == self.config.name && self.config.files.makes(&paths, self.values.inputs.keys())
+    }
+
+    /// Delivers until `stop` says true; what is being written or told then comes to its end first.
+    ///
+    /// # Errors
+    /// A source that refuses, where the configuration wants the program to end then.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        while !*stop.borrow() {
+            if let Some(error) = self.values.refused(OnForbidden::Exit) {
+                return Err(self.here(error));
+            }
+            let step = self.next().await;
+            let (Step::Rest | Step::WaitUntil(_)) = step else {
+                Box::pin(self.perform(step)).await;
+                continue;
+            };
+            let until = match step {
+                Step::WaitUntil(at) => Some(at),
+                _ => None,
+            };
+            if !self.journal.transaction().awaits_proof() {
+                self.asked.answer(&self.state.borrow(), self.values.inputs.values());
+            }
+            tokio::select! {
+                () = asked(&mut stop) => {}
+                () = self.asked.recv() => self.hurry().await,
+                () = self.wake.notified() => self.values.settle().await,
+                () = at_time(&self.clock, until) => {}
+                () = at(&self.clock, self.target.prune_at()) => self.target.prune().await,
+                () = at(&self.clock, self.reliance.confirm_at()) => self.reliance.confirm(self.clock.instant()),
+            }
+        }
+        self.journal.end().await;
+        Ok(())
+    }
+
+    /// Decides what is next, and shows what is waited for.
+    async fn next(&mut self) -> Step {
+        if let Some(error) = self.values.refused(OnForbidden::Delete) {
+            return self.without_files(error).await;
+        }
+        self.values.observe();
+        let now = self.clock.now();
+        let newer = self.values.newer().map(|newest| newest.versions);
+        if let Some(newer) = &newer
+            && self.journal.transaction().rejected() == Some(newer)
+            && self.values.base_ends_at().is_some_and(|ends_at| ends_at <= later(now, LAST_MOMENT))
+        {
+            warn!(
+                delivery = self.name(),
+                "what the application works with ends now: what was rejected is all there is, and is tried again"
+            );
+            self.note(crate::transaction::Event::Asked).await;
+        }
+        let hold_until = newer.as_ref().and_then(|newer| self.hold_until(newer, now));
+        let retry_at = self.effort.retry_at;
+        let step = self.journal.next(Situation { now, newer: newer.as_ref(), hold_until, retry_at });
+        let held_until = hold_until.filter(|until| step == Step::WaitUntil(*until));
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.held_until, held_until) != held_until);
+        step
+    }
+
+    /// Returns until when values have to wait for their window. The first ones do not wait, nor do those that somebody wants now.
+    fn hold_until(&mut self, newer: &Versions, now: Timestamp) -> Option<Timestamp> {
+        let timing = &self.config.change.timing;
+        if self.effort.hurries || self.journal.transaction().base().is_none() {
+            return None;
+        }
+        let seen_at = match &self.effort.seen {
+            Some((seen_at, versions)) if versions == newer => *seen_at,
+            _ => now,
+        };
+        self.effort.seen = Some((seen_at, newer.clone()));
+        let within = self.config.change.verify.as_ref().map_or(Duration::ZERO, |probe| probe.within);
+        let grace =
+            SignedDuration::try_from(self.config.change.overlap() + within + MARGIN).unwrap_or_default();
+        let latest = self.values.base_ends_at().map(|ends_at| ends_at.saturating_sub(grace).unwrap_or(now));
+        let applies_at = timing.applies_at(seen_at, latest);
+        (applies_at > now).then_some(applies_at)
+    }
+
+    /// Asks every source now, and tries what was rejected again.
+    async fn hurry(&mut self) {
+        Asked::fetch(self.values.inputs.values()).await;
+        self.note(crate::transaction::Event::Asked).await;
+        self.effort = Effort { hurries: true, ..Effort::default() };
+        if self.journal.transaction().is_idle() && self.values.visible != *self.values.taken() {
+            self.values.take_back();
+        }
+    }
+
+    /// Reads nothing: delivers what was read and tells everybody; returns the generation.
+    pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
+        let newest = Newest { versions: versions(&secrets), secrets, revisions: BTreeMap::new() };
+        self.prepare(newest, false).await?;
+        while let Step::Tell(index) = self.journal.next(Situation {
+            now: self.clock.now(),
+            newer: None,
+            hold_until: None,
+            retry_at: None,
+        }) {
+            self.tell(index).await?;
+        }
+        Ok(self.state.borrow().generation.clone().unwrap_or_default())
+    }
+
+    /// Picks the secrets of this delivery out of what was read.
+    pub(super) fn take(&self, reads: &Reads) -> Result<Secrets> {
+        let secret = |(name, input): (&String, &Input)| match reads.get(&input.config.reference.whole()) {
+            Some(Ok(secret)) => Ok((name.clone(), Arc::clone(secret))),
+            Some(Err(error)) => Err(self.here(error.clone())),
+            None => Err(self.here(named(
+                Error::new(ErrorKind::NotFound, "read", "was not read"),
+                &input.config.reference,
+            ))),
+        };
+        self.values.inputs.iter().map(secret).collect()
+    }
+
+    /// Tells what delivering `secrets` would change.
+    pub(super) fn plan(&self, secrets: &Secrets) -> Result<Vec<Planned>> {
+        let payload = self.render(secrets)?;
+        let changes = self.target.plan(&payload).map_err(|error| self.here(error))?;
+        let planned = |change: Change| {
+            let file = change.path.parse::<FilePath>().ok().and_then(|path| payload.files.get(&path));
+            let version = |name: &String| Some((name.clone(), secrets.get(name)?.version().clone()));
+            Planned {
+                mode: file.map(|file| file.mode),
+                secrets: file.into_iter().flat_map(|file| &file.secrets).filter_map(version).collect(),
+                change,
+            }
+        };
+        Ok(changes.into_iter().map(planned).collect())
+    }
+
+    fn render(&self, secrets: &Secrets) -> Result<Payload> {
+        let input = |(name, secret): (&String, &Arc<Secret>)| {
+            let reference = self.values.inputs.get(name).map(|input| &input.config.reference);
+            let field = reference.and_then(SecretRef::field).cloned();
+            if let (Some(reference), Some(field)) = (reference, &field) {
+                // Here rather than when it is rendered, where nobody knows what the secret is called at its source.
+                secret.field(field).map_err(|error| self.here(named(error, reference)))?;
+            }
+            Ok((name.clone(), RenderInput { secret: Arc::clone(secret), field }))
+        };
+        let inputs = secrets.iter().map(input).collect::<Result<_>>()?;
+        self.config.files.render(&inputs).map_err(|error| self.here(error))
+    }
+
+    /// Notes a failure and when to try again.
+    fn failed(&mut self, error: Error) {
+        self.effort.failures += 1;
+        let failures = self.effort.failures;
+        let failure = Failure { temporary: true, count: failures, retry_after: None };
+        let wait = schedule::after_failure(failure, Duration::ZERO, fastrand::f64());
+        self.effort.retry_at = Some(later(self.clock.now(), wait));
+        if failures.is_power_of_two() {
+            warn!(delivery = self.name(), %error, failures, "the delivery is not in step; the last generation stays");
+        }
+        self.state.send_modify(|state| state.error = Some(error));
+    }
+
+    /// Notes that what was to be done is done.
+    fn succeeded(&mut self) {
+        self.effort.failures = 0;
+        // The first look at the application has a time of its own.
+        if !self.journal.transaction().awaits_proof() {
+            self.effort.retry_at = None;
+        }
+        self.state.send_modify(|state| state.error = None);
+    }
+
+    /// Shows where the transaction is.
+    fn show(&self) {
+        let transaction = self.journal.transaction();
+        self.state.send_modify(|state| {
+            state.phase = transaction.phase();
+            state.rejected = transaction.rejected().cloned();
+        });
+    }
+
+    fn here(&self, error: Error) -> Error {
+        error.with("delivery", self.name())
+    }
+}
+
+/// How long before what the application works with ends a change does not wait for its window any more, beside what applying it takes.
+const MARGIN: Duration = Duration::from_secs(5);
+/// How long before that end something that was rejected is tried once more.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    // A dropped sender stops the delivery, too.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn at(clock: &Clock, instant: Option<Instant>) {
+    match instant {
+        Some(instant) => clock.sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at_time(clock: &Clock, time: Option<Timestamp>) {
+    match time {
+        Some(time) => clock.sleep_until_time(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

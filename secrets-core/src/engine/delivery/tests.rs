@@ -1,0 +1,360 @@
+use super::*;
+use crate::client::Client;
+use crate::config::{ChangeConfig, ProviderConfig, SecretConfig};
+use crate::environment::Environment;
+use crate::keeper::{Keeper, Pace};
+use crate::memory::Memory;
+use crate::registry::Kind;
+use crate::render::FilePlan;
+
+const REFRESH: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
+    let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+    let sources = ["changing", "answering", "failing"].map(|name| (name, Memory::new().without_hints()));
+    let provider = |(name, memory): &(&str, Memory)| {
+        memory.set("a", [("k", "1")]);
+        let blueprint = memory.configure_from(&Environment::default()).unwrap();
+        ((*name).to_owned(), ProviderConfig::new(blueprint))
+    };
+    let (_stop, stopped) = watch::channel(false);
+    let state = crate::state::State::in_memory();
+    let client = Client::build(&sources.iter().map(provider).collect(), &clock, &state).unwrap();
+    let mut keeping = tokio::task::JoinSet::new();
+    let mut inputs = BTreeMap::new();
+    for (name, _) in &sources {
+        let reference: SecretRef = format!("{name}://a").parse().unwrap();
+        let pace = Pace { refresh: REFRESH, overlap: Duration::ZERO };
+        let (keeper, handle) = Keeper::new(&client, &reference, pace, &clock, &state).unwrap();
+        keeping.spawn(keeper.run(stopped.clone()));
+        let on_forbidden = OnForbidden::Keep;
+        let config = SecretConfig { reference, refresh: REFRESH, max_stale: None, on_forbidden };
+        inputs.insert((*name).to_owned(), Input { config, handle });
+    }
+    let config = DeliveryConfig {
+        name: "orders".into(),
+        directory: "/run/orders".into(),
+        allow_disk: false,
+        owner: None,
+        secrets: BTreeMap::new(),
+        files: FilePlan::per_field(),
+        change: ChangeConfig::default(),
+    };
+    let mut delivery = Delivery::new(config, inputs, clock, &state);
+    let asked = |index: usize| sources[index].1.reads() + sources[index].1.version_checks();
+
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    sources[2].1.fail_until_cleared(Error::new(ErrorKind::PermissionDenied, "read", "no"));
+    tokio::time::sleep(REFRESH).await;
+    let newest = delivery.values.newer().unwrap();
+    delivery.values.take(&newest.revisions);
+    delivery.values.settle().await;
+    assert!(delivery.values.newer().is_none(), "nothing has changed");
+
+    sources[0].1.set("a", [("k", "2")]);
+    delivery.values.inputs["changing"].handle.refresh(REFRESH).await;
+    let before = [asked(1), asked(2)];
+    delivery.values.settle().await;
+    assert!(delivery.values.newer().is_some());
+    assert_eq!([asked(1), asked(2)], [before[0] + 1, before[1]]);
+}
+
+/// An engine with one delivery of `memory://a`, and an application that works with what a script says.
+struct Stage {
+    folder: tempfile::TempDir,
+    memory: Memory,
+    records: crate::state::State,
+    running: Option<Running>,
+}
+
+struct Running {
+    status: super::super::StatusHandle,
+    refresher: super::super::RefreshHandle,
+    stop: tokio::sync::oneshot::Sender<super::super::Next>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("told")).unwrap();
+        let memory = Memory::new();
+        memory.set("a", [("k", "1")]);
+        Self { folder, memory, records: crate::state::State::in_memory(), running: None }
+    }
+
+    fn start(&mut self, more: &str) {
+        let directory = self.folder.path().join("out");
+        let text = format!(
+            "deliveries:\n- name: orders\n  directory: {}\n  allow_disk: true\n  secrets: {{s: {{ref: memory://a, refresh: 1s}}}}\n{}",
+            directory.display(),
+            more.replace("FOLDER", &self.folder.path().display().to_string())
+        );
+        self.start_text(&text);
+    }
+
+    fn start_text(&mut self, text: &str) {
+        let registry = crate::registry::Registry::default().with(self.memory.clone());
+        let config = crate::config::Config::parse(
+            std::path::Path::new("keywheel.yaml"),
+            text,
+            &registry,
+            &Environment::default(),
+        )
+        .unwrap_or_else(|error| panic!("{error}"));
+        let engine = super::super::Engine::build(&config, &Clock::system(), &self.records).unwrap();
+        let (status, refresher) = (engine.status(), engine.refresher());
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let stopped = async { stopped.await.unwrap_or(super::super::Next::Nobody) };
+        let task = tokio::spawn(engine.run(stopped));
+        self.running = Some(Running { status, refresher, stop, task });
+    }
+
+    async fn stop(&mut self) {
+        let running = self.running.take().unwrap();
+        running.stop.send(super::super::Next::Other).ok();
+        running.task.await.unwrap().unwrap();
+    }
+
+    /// Ends the engine where it is, as a kill does.
+    async fn kill(&mut self) {
+        let running = self.running.take().unwrap();
+        running.task.abort();
+        assert!(running.task.await.unwrap_err().is_cancelled());
+    }
+
+    fn status(&self) -> super::super::DeliveryStatus {
+        self.running.as_ref().unwrap().status.status().deliveries.remove(0)
+    }
+
+    fn visible(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("out/s/k")).unwrap_or_default()
+    }
+
+    /// What the application was told of, in order: the values that it saw then.
+    fn told(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default().replace('\n', " ")
+    }
+
+    async fn until(&self, what: &str, test: impl Fn(&super::super::DeliveryStatus) -> bool) {
+        for _ in 0..4000 {
+            if test(&self.status()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("not within 20 s: {what}: {:?} {} {}", self.status(), self.visible(), self.told());
+    }
+
+    async fn sees(&self, value: &str) {
+        self.until(value, |status| status.phase == "idle" && self.visible() == value).await;
+    }
+}
+
+/// Told by a program that logs what it sees, and working with every value but those that begin with `bad`.
+const PICKY: &str = "  overlap: 1s
+  on_change:
+  - exec: {command: [/bin/sh, -c, 'cat FOLDER/out/s/k >> FOLDER/log; echo >> FOLDER/log']}
+  verify: {exec: [/bin/sh, -c, '! grep -q ^bad FOLDER/out/s/k'], within: 300ms, interval: 50ms}
+";
+
+#[tokio::test]
+async fn what_the_application_does_not_work_with_is_rolled_back_once() {
+    let mut stage = Stage::new();
+    stage.start(PICKY);
+    stage.sees("1").await;
+    stage.memory.set("a", [("k", "2")]);
+    stage.sees("2").await;
+    stage.memory.set("a", [("k", "bad")]);
+    stage.until("rolled back", |status| status.rollbacks == 1 && status.phase == "idle").await;
+    let status = stage.status();
+    assert_eq!(stage.visible(), "2");
+    assert_eq!(status.rejected.as_ref().unwrap()["s"], "3");
+    assert!(status.is_ready(), "it works with what it has");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!((stage.status().rollbacks, stage.told().as_str()), (1, "1 2 bad 2 "), "it is not tried again");
+
+    let refreshed =
+        stage.running.as_ref().unwrap().refresher.refresh(&[], Duration::from_secs(10)).await.unwrap();
+    assert!(refreshed[0].error.is_some(), "{refreshed:?}");
+    stage.until("tried again", |status| status.rollbacks == 2 && status.phase == "idle").await;
+    stage.memory.set("a", [("k", "3")]);
+    stage.sees("3").await;
+    assert_eq!((stage.told().as_str(), stage.status().rejected), ("1 2 bad 2 bad 2 3 ", None));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_rejection_outlives_a_kill_and_not_an_orderly_stop() {
+    let mut stage = Stage::new();
+    stage.start(PICKY);
+    stage.sees("1").await;
+    stage.memory.set("a", [("k", "bad")]);
+    stage.until("rolled back", |status| status.rollbacks == 1 && status.phase == "idle").await;
+    stage.kill().await;
+    stage.start(PICKY);
+    stage.until("read", |status| status.secrets[0].version.is_some()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((stage.visible().as_str(), stage.status().rollbacks), ("1", 0));
+    stage.stop().await;
+    stage.start(PICKY);
+    stage.until("tried again", |status| status.rollbacks == 1 && status.phase == "idle").await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_right_never_becomes_visible() {
+    let mut stage = Stage::new();
+    let valid = "  validate:
+  - {json: s/k}
+  - {exec: [/bin/sh, -c, 'test $(cat {directory}/s/k) != 13']}
+";
+    stage.start(valid);
+    stage.sees("1").await;
+    for (bad, version) in [("{", "2"), ("13", "3")] {
+        stage.memory.set("a", [("k", bad)]);
+        let is_rejected = |status: &super::super::DeliveryStatus| {
+            status.rejected.as_ref().is_some_and(|rejected| rejected["s"] == version)
+                && status.error.is_some()
+        };
+        stage.until("rejected", is_rejected).await;
+        let error = stage.status().error.unwrap();
+        assert!(error.contains("rejected") && error.contains("orders"), "{error}");
+        assert_eq!(stage.visible(), "1");
+        let folders = std::fs::read_dir(stage.folder.path().join("out")).unwrap();
+        let generations =
+            folders.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("..2"));
+        assert_eq!(generations.count(), 1, "nothing is left of it");
+    }
+    stage.memory.set("a", [("k", "7")]);
+    stage.sees("7").await;
+    stage.until("good", |status| status.error.is_none() && status.rejected.is_none()).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_required_notifier_that_fails_is_not_ready_and_newer_values_overtake_it() {
+    let mut stage = Stage::new();
+    let hook = "  on_change:
+  - exec: {command: [/bin/sh, -c, '! grep -q ^bad FOLDER/out/s/k']}
+    required: true
+";
+    stage.start(hook);
+    stage.sees("1").await;
+    stage.memory.set("a", [("k", "bad")]);
+    stage.until("not told", |status| status.untold && !status.is_ready()).await;
+    assert_eq!((stage.visible().as_str(), stage.status().phase.as_str()), ("bad", "telling"));
+    stage.memory.set("a", [("k", "2")]);
+    stage.sees("2").await;
+    stage.until("ready", super::super::DeliveryStatus::is_ready).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_window_holds_a_change_until_somebody_asks() {
+    let mut stage = Stage::new();
+    // It opens once in four years.
+    let window = "  window: {schedule: \"0 0 29 2 *\", duration: 1m}\n";
+    stage.start(window);
+    stage.sees("1").await;
+    stage.memory.set("a", [("k", "2")]);
+    stage.until("held", |status| status.held_until.is_some()).await;
+    assert_eq!(stage.visible(), "1");
+    let refreshed =
+        stage.running.as_ref().unwrap().refresher.refresh(&[], Duration::from_secs(10)).await.unwrap();
+    assert_eq!((refreshed[0].error.as_ref(), stage.visible().as_str()), (None, "2"));
+    assert_eq!(stage.status().held_until, None);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_deletes_or_ends() {
+    let refused = || Error::new(ErrorKind::PermissionDenied, "read", "no");
+    let with = |reaction: &str| {
+        format!("  secrets: {{s: {{ref: memory://a, refresh: 100ms, on_forbidden: {reaction}}}}}\n")
+    };
+    let mut stage = Stage::new();
+    let start = |stage: &mut Stage, reaction: &str| {
+        let more = with(reaction);
+        let directory = stage.folder.path().join("out");
+        let text = format!(
+            "deliveries:\n- name: orders\n  directory: {}\n  allow_disk: true\n{more}",
+            directory.display()
+        );
+        stage.start_text(&text);
+    };
+    start(&mut stage, "keep");
+    stage.sees("1").await;
+    stage.memory.fail_until_cleared(refused());
+    stage.until("refused", |status| status.secrets[0].failures > 0).await;
+    assert_eq!(stage.visible(), "1");
+    stage.memory.clear_faults();
+    stage.stop().await;
+
+    start(&mut stage, "delete");
+    stage.until("read", |status| status.secrets[0].confirmed_at.is_some()).await;
+    stage.sees("1").await;
+    stage.memory.fail_until_cleared(refused());
+    stage.until("taken away", |status| status.withdrawn && !status.is_ready()).await;
+    assert_eq!(stage.visible(), "");
+    let out = stage.folder.path().join("out");
+    let left =
+        std::process::Command::new("grep").args(["-r", "1", out.to_str().unwrap(), "--include=k"]).output();
+    assert!(left.unwrap().stdout.is_empty(), "an older generation is still there");
+    stage.memory.clear_faults();
+    stage.until("back", |status| status.is_ready() && stage.visible() == "1").await;
+    stage.stop().await;
+
+    start(&mut stage, "exit");
+    stage.sees("1").await;
+    stage.memory.fail_until_cleared(refused());
+    let running = stage.running.take().unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), running.task).await.unwrap().unwrap();
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(stage.visible(), "1");
+}
+
+#[tokio::test]
+async fn the_lease_of_what_the_application_went_back_to_stays_and_is_extended() {
+    let mut stage = Stage::new();
+    stage.memory = Memory::new().without_hints();
+    let second = Duration::from_secs(1);
+    stage
+        .memory
+        .lend("a", crate::memory::Lending { ttl: 4 * second, max_ttl: 600 * second, renewable: true });
+    let picky = PICKY.replace("s/k", "s/username").replace("^bad", "a/2").replace("1s", "100ms");
+    stage.start(&picky);
+    let works_with = |stage: &Stage, id: &str| {
+        stage.status().phase == "idle"
+            && std::fs::read_to_string(stage.folder.path().join("out/s/username"))
+                .is_ok_and(|seen| seen == id)
+    };
+    stage.until("the first", |_| works_with(&stage, "a/1")).await;
+    // Another login: the value is made anew, and the old lease lives on.
+    stage.memory.supersede_login();
+    stage.until("rolled back", |status| status.rollbacks == 1 && works_with(&stage, "a/1")).await;
+    tokio::time::sleep(5 * second).await;
+    let loans = stage.memory.loans();
+    assert_eq!((loans.revoked.len(), loans.minted), (0, 2));
+    assert!(loans.live["a/1"] > Timestamp::now(), "it is extended beyond its ttl");
+    stage.memory.supersede_login();
+    stage.until("the third", |_| works_with(&stage, "a/3")).await;
+    stage.until("given back", |_| stage.memory.loans().revoked.len() == 2).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_look_waits_for_its_delay() {
+    let mut stage = Stage::new();
+    let slow = "  verify: {exec: [/bin/sh, -c, 'echo looked >> FOLDER/log'], within: 20s, delay: 700ms}\n";
+    stage.start(slow);
+    stage.sees("1").await;
+    stage.memory.set("a", [("k", "2")]);
+    stage.until("visible", |status| status.phase == "verifying").await;
+    let began = tokio::time::Instant::now();
+    stage.until("looked at", |_| stage.told() == "looked ").await;
+    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+    stage.sees("2").await;
+    stage.stop().await;
+}

@@ -1,0 +1,142 @@
+//! The values of a delivery's secrets: the newest, those behind what is visible, and until when those last that it would go back to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use crate::config::{OnForbidden, SecretConfig};
+use crate::error::{Error, ErrorKind};
+use crate::keeper::{KeeperHandle, Kept};
+use crate::secret::Secret;
+use crate::transaction::Versions;
+
+/// The secrets of a delivery by name, each with a value.
+pub(super) type Secrets = BTreeMap<String, Arc<Secret>>;
+/// Which value of each secret it is.
+pub(super) type Revisions = BTreeMap<String, u64>;
+
+/// One secret of a delivery: what the configuration says of it, and who keeps it.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Input {
+    pub(in crate::engine) config: SecretConfig,
+    pub(in crate::engine) handle: KeeperHandle,
+}
+
+/// A good value of every secret.
+#[derive(Debug)]
+pub(super) struct Newest {
+    pub(super) secrets: Secrets,
+    pub(super) revisions: Revisions,
+    pub(super) versions: Versions,
+}
+
+/// What a delivery knows of the values of its secrets.
+#[derive(Debug)]
+pub(super) struct Values {
+    pub(super) inputs: BTreeMap<String, Input>,
+    /// Those that were taken last; empty before the first time.
+    taken: Revisions,
+    /// Those behind what is visible.
+    pub(super) visible: Revisions,
+    /// Those that the application is known to work with, each with its end.
+    base: BTreeMap<String, (u64, Option<Timestamp>)>,
+}
+
+impl Values {
+    pub(super) fn new(inputs: BTreeMap<String, Input>) -> Self {
+        Self { inputs, taken: Revisions::new(), visible: Revisions::new(), base: BTreeMap::new() }
+    }
+
+    /// Returns the newest good values, once there is one of every secret and where they are not those that were taken last.
+    pub(super) fn newer(&self) -> Option<Newest> {
+        let is_new =
+            |(name, input): (&String, &Input)| self.taken.get(name) != Some(&input.handle.revision());
+        if !self.inputs.iter().any(is_new) && !self.inputs.is_empty() {
+            return None;
+        }
+        let kept: BTreeMap<&String, Kept> =
+            self.inputs.iter().map(|(name, input)| (name, input.handle.kept())).collect();
+        let secrets: Secrets = kept
+            .iter()
+            .map(|(name, kept)| Some(((*name).clone(), kept.secret.clone()?)))
+            .collect::<Option<_>>()?;
+        let revisions = kept.into_iter().map(|(name, kept)| (name.clone(), kept.revision)).collect();
+        Some(Newest { versions: versions(&secrets), secrets, revisions })
+    }
+
+    /// Notes that these values were looked at, and are not to be looked at again.
+    pub(super) fn take(&mut self, revisions: &Revisions) {
+        self.taken.clone_from(revisions);
+    }
+
+    /// Returns the values that were taken last.
+    pub(super) fn taken(&self) -> &Revisions {
+        &self.taken
+    }
+
+    /// Has the values that were taken looked at again.
+    pub(super) fn take_back(&mut self) {
+        self.taken.clear();
+    }
+
+    /// Notes that what is visible is what the application works with.
+    pub(super) fn commit(&mut self) {
+        self.base = self.visible.iter().map(|(name, revision)| (name.clone(), (*revision, None))).collect();
+        self.observe();
+    }
+
+    /// Notes that what the application works with is visible again.
+    pub(super) fn go_back(&mut self) {
+        self.visible = self.base.iter().map(|(name, (revision, _))| (name.clone(), *revision)).collect();
+    }
+
+    /// Looks up until when the values last that the application works with, as long as they are the newest or the ones before.
+    pub(super) fn observe(&mut self) {
+        for (name, (revision, ends_at)) in &mut self.base {
+            let Some(kept) = self.inputs.get(name).map(|input| input.handle.kept()) else { continue };
+            if kept.revision == *revision {
+                *ends_at = kept.deadline;
+            } else if kept.revision == *revision + 1 {
+                *ends_at = kept.replaced_ends_at;
+            }
+        }
+    }
+
+    /// Returns when the first of the values ends that the application works with.
+    pub(super) fn base_ends_at(&self) -> Option<Timestamp> {
+        self.base.values().filter_map(|(_, ends_at)| *ends_at).min()
+    }
+
+    /// Returns why the source of a secret refuses, if it is one of which the configuration says `reaction`.
+    pub(super) fn refused(&self, reaction: OnForbidden) -> Option<Error> {
+        let inputs = self.inputs.values().filter(|input| input.config.on_forbidden == reaction);
+        inputs
+            .filter_map(|input| input.handle.kept().error)
+            .find(|error| error.kind() == ErrorKind::PermissionDenied)
+    }
+
+    /// Where there is a newer value than the one that was taken, has the other secrets asked at once, so that those which were written together
+    /// become visible together. One whose source fails is left to its own pace.
+    pub(super) async fn settle(&self) {
+        let is_new =
+            |(name, input): &(&String, &Input)| self.taken.get(*name) != Some(&input.handle.revision());
+        let (new, old): (Vec<_>, Vec<_>) = self.inputs.iter().partition(is_new);
+        if !new.is_empty() && !self.taken.is_empty() && old.len() <= SETTLE_AT_MOST {
+            let answering = old.iter().filter(|(_, input)| input.handle.kept().error.is_none());
+            join_all(answering.map(|(_, input)| input.handle.refresh(SETTLE_WITHIN))).await;
+        }
+    }
+}
+
+/// Returns the versions of secrets, by their names.
+pub(super) fn versions(secrets: &Secrets) -> Versions {
+    secrets.iter().map(|(name, secret)| (name.clone(), secret.version().to_string())).collect()
+}
+
+/// How long the other secrets of a delivery are waited for after one changed.
+const SETTLE_WITHIN: Duration = Duration::from_millis(500);
+/// How many other secrets are asked then; beyond it a change would cost more requests than it is worth.
+const SETTLE_AT_MOST: usize = 64;
