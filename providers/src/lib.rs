@@ -1,9 +1,13 @@
 //! The places that Keywheel reads secrets from: one file or folder, one feature and one registration line each.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 #[cfg(feature = "env")]
 pub mod env;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(feature = "aws", feature = "vault"))]
+mod https;
 #[cfg(feature = "vault")]
 pub mod vault;
 
@@ -12,6 +16,10 @@ use keywheel_core::registry::Registry;
 /// Returns the kinds of providers that this program was built with.
 pub fn registry() -> Registry {
     let kinds = Registry::default();
+    #[cfg(feature = "aws")]
+    let kinds = kinds.with(aws::AwsKind::default());
+    #[cfg(feature = "aws-ssm")]
+    let kinds = kinds.with(aws::ssm::SsmKind::default());
     #[cfg(feature = "env")]
     let kinds = kinds.with(env::EnvKind::default());
     #[cfg(feature = "file")]

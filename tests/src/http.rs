@@ -40,7 +40,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Sends `body` as JSON.
+    /// Sends `body` as JSON, of the type that a header names, if one does.
     #[must_use]
     pub fn with_json(mut self, body: &Value) -> Self {
         self.body = Some(body.to_string().into_bytes());
@@ -58,7 +58,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// When there is no answer within ten seconds.
+    /// When there is no answer within thirty seconds.
     pub fn send(self) -> Result<Answer, reqwest::Error> {
         // A thread of its own, because an asynchronous test's thread may not block on another runtime.
         std::thread::scope(|scope| {
@@ -76,11 +76,15 @@ impl<'a> Request<'a> {
             .tls_certs_only(trusted)
             .build()?;
         let mut request = client.request(self.method, self.url);
+        let is_typed = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
         if let Some(body) = self.body {
-            request = request.header("Content-Type", "application/json").body(body);
+            if !is_typed {
+                request = request.header("Content-Type", "application/json");
+            }
+            request = request.body(body);
         }
         let answer = request.send().await?;
         Ok(Answer { status: answer.status().as_u16(), body: answer.bytes().await?.to_vec() })
@@ -91,7 +95,7 @@ impl<'a> Request<'a> {
 ///
 /// # Errors
 ///
-/// When there is no answer within ten seconds.
+/// When there is no answer within thirty seconds.
 pub fn get(url: &str) -> Result<Answer, reqwest::Error> {
     Request::new(Method::GET, url).send()
 }
@@ -117,7 +121,7 @@ impl Answer {
     }
 }
 
-const BOUND: Duration = Duration::from_secs(10);
+const BOUND: Duration = Duration::from_secs(30);
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().expect("a runtime"));

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! OpenBao  <- Faults <-  Keywheel  -> Tmpfs <- Readers
-//! (audit)                          -> Witness (signals)
-//!    |
-//! Postgres
+//! (audit)     Faults <-            -> Witness (signals)
+//!    |          |
+//! Postgres    Moto
 //! ```
 //!
 //! - [`OpenBao`]: a real server with TLS, persistent storage and an audit log; [`service_account`] mints the tokens
 //!   that its jwt auth accepts, and [`TokenReview`] reviews them for its kubernetes auth.
 //! - [`Postgres`]: a real database, whose accounts the server's database engine makes and ends.
+//! - [`Moto`]: a server that plays AWS (Secrets Manager, SSM, STS); [`PodIdentity`] is the agent on a pod's node.
+//! - [`Cloud`]: these two with a proxy before them.
 //! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
 //! - [`Stage`]: server, token file and volume together, and a configuration for them.
 //! - [`Tmpfs`]: a memory-backed volume of a chosen size.
@@ -17,6 +19,8 @@
 //! - [`PairReaders`]: threads that read certificates with their keys, and see whether they fit.
 //! - [`Snapshot`]: a folder as it was, to tell whether anything in it was touched.
 //! - [`Witness`]: a dummy application that notes its signals.
+//! - [`WebApp`]: the example application with a pool, and [`Load`], which asks it for pages.
+//! - [`nginx`]: a real web server with a certificate that is delivered to it.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
 //!
@@ -34,13 +38,18 @@
 pub mod accounts;
 pub mod built;
 pub mod certificates;
+pub mod cloud;
 pub mod faults;
 pub mod generation;
 pub mod http;
 pub mod keywheel;
+pub mod load;
 mod loopback;
+pub mod moto;
+pub mod nginx;
 pub mod openbao;
 pub mod pairs;
+pub mod pod_identity;
 pub mod ports;
 pub mod postgres;
 pub mod probe;
@@ -51,16 +60,22 @@ pub mod snapshot;
 pub mod soak;
 mod sql;
 pub mod stage;
+pub mod sts;
 pub mod tmpfs;
 pub mod token_review;
 pub mod wait;
+pub mod web_app;
 pub mod witness;
 
 pub use accounts::Accounts;
+pub use cloud::Cloud;
 pub use faults::{Fault, Faults};
 pub use keywheel::{Finished, Keywheel, Launch};
+pub use load::{Answers, Load};
+pub use moto::Moto;
 pub use openbao::{OpenBao, Options};
 pub use pairs::{PairReaders, PairTally};
+pub use pod_identity::PodIdentity;
 pub use postgres::Postgres;
 pub use probe::{Probe, Sightings, Window};
 pub use process::{Process, Signal};
@@ -69,4 +84,5 @@ pub use snapshot::Snapshot;
 pub use stage::Stage;
 pub use tmpfs::Tmpfs;
 pub use token_review::TokenReview;
+pub use web_app::WebApp;
 pub use witness::Witness;

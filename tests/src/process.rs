@@ -121,7 +121,7 @@ impl Process {
     }
 
     /// Panics with the last lines of the log when the process has ended.
-    pub(crate) fn assert_running(&self) {
+    pub fn assert_running(&self) {
         if let Some(status) = self.ended() {
             panic!("{} ended with {status}; it wrote:\n{}", self.name, self.last_lines());
         }

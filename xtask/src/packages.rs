@@ -60,4 +60,6 @@ const NEEDED: &[Need] = &[
     // The database whose accounts OpenBao makes. The cluster that Debian sets up at once is none of the tests': each
     // makes its own, in memory.
     Need { package: "postgresql", program: "initdb", probe: &["--version"] },
+    // The web server whose certificate is renewed.
+    Need { package: "nginx-light", program: "/usr/sbin/nginx", probe: &["-v"] },
 ];

@@ -1,12 +1,8 @@
-//! The one place that turns what came back, or did not, into an error: kinds, words and advice of our own.
-
-use std::error::Error as StdError;
-use std::io;
+//! The one place that turns a refusal into an error: kinds, words and advice of our own.
 
 use keywheel_core::{Error, ErrorKind};
-use rustls::CertificateError;
 
-use super::transport::{Answer, Peer};
+use super::transport::Answer;
 
 /// Returns the error that a refusal means, by its status.
 pub(super) fn refused(answer: &Answer) -> Error {
@@ -88,82 +84,4 @@ pub(super) fn redirected(operation: &'static str, status: u16, target: &str) -> 
     .with_temporary(false)
     .with("status", status)
     .with_help("set the address to the one that serves, if it is to be trusted with the token")
-}
-
-/// Returns the error of a request that got no answer.
-pub(super) fn unreachable(operation: &'static str, error: &reqwest::Error, peer: &Peer) -> Error {
-    if let Some(error) = find::<rustls::Error>(error) {
-        return untrusted(operation, error, peer);
-    }
-    if error.is_timeout() {
-        return Error::new(ErrorKind::Timeout, operation, "the connection was not made in time");
-    }
-    let reason = match find::<io::Error>(error).map(io::Error::kind) {
-        _ if error.is_dns() => "the host's name was not found",
-        Some(io::ErrorKind::ConnectionRefused) => "the connection was refused",
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
-            "the connection broke"
-        }
-        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
-            "there is no way to the host"
-        }
-        _ if error.is_connect() => "the server cannot be reached",
-        _ if error.is_body() || error.is_decode() => "the answer broke off",
-        _ => "the connection broke",
-    };
-    Error::new(ErrorKind::Unavailable, operation, reason)
-}
-
-/// Returns the error of a TLS handshake: nobody but an administrator can mend it.
-fn untrusted(operation: &'static str, error: &rustls::Error, peer: &Peer) -> Error {
-    let permanent =
-        |reason: String| Error::new(ErrorKind::Unavailable, operation, reason).with_temporary(false);
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => {
-            let why = match certificate {
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    "its issuer is not trusted"
-                }
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                    "it is for another name"
-                }
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "it is not valid yet"
-                }
-                _ => "it does not verify",
-            };
-            let error = permanent(format!("the server's certificate was not accepted: {why}"));
-            match &peer.ca_file {
-                Some(file) => error.with("ca_file", file.display()),
-                None => error.with_help(
-                    "name the authority's file as `ca_file` (VAULT_CACERT) if it is not one of the system's",
-                ),
-            }
-        }
-        rustls::Error::AlertReceived(alert) => {
-            permanent(format!("the server ended the TLS handshake ({alert:?})"))
-                .with_help("check the client certificate, if the server wants one")
-        }
-        rustls::Error::InvalidMessage(_) => permanent("the server does not speak TLS at this port".into())
-            .with_help("is the address http://?"),
-        _ => permanent("the TLS handshake failed".into()),
-    }
-}
-
-/// Finds an error of type `T` in the chain of causes, also inside the I/O errors that hide theirs.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            // The outermost I/O error may only wrap the one that says more.
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            return inner.and_then(|inner| find::<T>(inner)).or(Some(found));
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
 }

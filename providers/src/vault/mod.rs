@@ -68,7 +68,6 @@ mod session;
 mod settings;
 mod survey;
 mod target;
-mod tls;
 mod transport;
 mod wrapped;
 mod wrapping;

@@ -9,7 +9,8 @@ use keywheel_core::{Error, Result};
 use url::{Host, Url};
 
 use super::login::Method;
-use super::tls::{ClientFiles, TlsSettings};
+use crate::https::parse_origin;
+use crate::https::tls::{ClientFiles, TlsSettings};
 
 /// Where the server is, how to reach it, and who to be there.
 #[derive(Debug)]
@@ -99,18 +100,7 @@ impl Settings {
 }
 
 fn parse_address(text: &str) -> Result<Url, String> {
-    const FORM: &str = "must be a URL such as https://vault.company.com:8200";
-    let url = Url::parse(text).map_err(|_| FORM.to_owned())?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(FORM.into());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user or a password".into());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not have a `?` or `#` part".into());
-    }
-    Ok(url)
+    parse_origin(text, "must be a URL such as https://vault.company.com:8200")
 }
 
 fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSettings> {

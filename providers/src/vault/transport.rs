@@ -3,14 +3,11 @@
 //! `vaultrs`' endpoints say what to ask. They are not executed by rustify's own client, which follows redirects with the token,
 //! loses the headers of a refusal, keeps bodies in its errors and logs each failure as an error.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use keywheel_core::layer::Budget;
 use keywheel_core::registry::Context;
 use keywheel_core::{Clock, Error, ErrorKind, Result, SecretValue};
@@ -18,11 +15,11 @@ use rustify::endpoint::Endpoint;
 use serde::de::DeserializeOwned;
 use tracing::debug;
 use url::Url;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::error;
 use super::settings::Settings;
-use super::tls;
+use crate::https::{self, Body, Peer, retry_after, tls};
 
 /// The way to one server.
 #[derive(Debug)]
@@ -35,15 +32,6 @@ pub(super) struct Transport {
     timeout: Duration,
     clock: Clock,
     peer: Peer,
-}
-
-/// Whom the transport talks to, for messages.
-#[derive(Debug)]
-pub(super) struct Peer {
-    /// Scheme, host and port.
-    pub(super) address: String,
-    /// The file with the authorities that are trusted, unless they are the system's.
-    pub(super) ca_file: Option<PathBuf>,
 }
 
 /// One request, ready to be sent, and sent again.
@@ -71,7 +59,7 @@ impl Transport {
     /// A certificate or key file that cannot be read or does not parse.
     pub(super) fn try_new(settings: &Settings, context: &Context) -> Result<Self> {
         let address = &settings.address;
-        let (http, endpoint) = tls::client(address, &settings.tls)?;
+        let (http, endpoint) = tls::client(address, &settings.tls, None)?;
         let mut base = endpoint;
         base.path_segments_mut()
             .map_err(|()| Error::config("connect", "the address cannot be a base"))?
@@ -92,6 +80,7 @@ impl Transport {
             peer: Peer {
                 address: format!("{}://{}", address.scheme(), authority(address)),
                 ca_file: settings.tls.ca_file.clone(),
+                ca_variable: "VAULT_CACERT",
             },
         })
     }
@@ -170,21 +159,22 @@ impl Transport {
     }
 
     async fn exchange(&self, call: &Call, request: reqwest::Request) -> Result<Answer> {
-        let unreachable = |error: reqwest::Error| error::unreachable(call.operation, &error, &self.peer);
+        let unreachable = |error: reqwest::Error| https::unreachable(call.operation, &error, &self.peer);
         let mut response = self.http.execute(request).await.map_err(unreachable)?;
         let status = response.status().as_u16();
         if let Some(target) = redirect(status, response.headers(), &self.base) {
             return Err(error::redirected(call.operation, status, &target));
         }
-        let retry_after = retry_after(response.headers(), self.clock.now());
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = header.and_then(|text| retry_after(text, self.clock.now()));
         let mut body = Body::with_capacity(response.content_length());
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if !body.push(&chunk) {
-                let reason = format!("the answer is larger than {MAX_BODY} bytes");
-                return Err(Error::new(ErrorKind::Invalid, call.operation, reason).with("status", status));
+                return Err(Body::too_large(call.operation).with("status", status));
             }
         }
-        Ok(Answer { operation: call.operation, path: call.path.clone(), status, retry_after, body: body.0 })
+        let body = body.into_bytes();
+        Ok(Answer { operation: call.operation, path: call.path.clone(), status, retry_after, body })
     }
 }
 
@@ -222,32 +212,6 @@ impl Answer {
     }
 }
 
-/// A buffer that leaves no copy of itself behind when it grows.
-struct Body(Zeroizing<Vec<u8>>);
-
-impl Body {
-    fn with_capacity(expected: Option<u64>) -> Self {
-        let expected = expected.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(FIRST_BODY);
-        Self(Zeroizing::new(Vec::with_capacity(expected.min(MAX_BODY))))
-    }
-
-    /// Adds `chunk`, or says that there is no room for it.
-    fn push(&mut self, chunk: &[u8]) -> bool {
-        let length = self.0.len() + chunk.len();
-        if length > MAX_BODY {
-            return false;
-        }
-        if length > self.0.capacity() {
-            let mut larger = Vec::with_capacity((length * 2).min(MAX_BODY));
-            larger.extend_from_slice(&self.0);
-            self.0.zeroize();
-            self.0 = larger.into();
-        }
-        self.0.extend_from_slice(chunk);
-        true
-    }
-}
-
 /// Returns where a redirect points to: scheme, host and port alone.
 fn redirect(status: u16, headers: &HeaderMap, base: &Url) -> Option<String> {
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -261,19 +225,6 @@ fn redirect(status: u16, headers: &HeaderMap, base: &Url) -> Option<String> {
     })
 }
 
-/// Reads `Retry-After` in both of its forms (RFC 9110, section 10.2.3); at most an hour.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-            Duration::try_from(at.duration_since(now)).unwrap_or_default()
-        }
-    };
-    Some(wait.min(Duration::from_secs(3600)))
-}
-
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
@@ -282,31 +233,11 @@ fn authority(url: &Url) -> String {
     }
 }
 
-/// The largest body that is read: a secret has at most 1 MiB, and JSON may write a byte as six.
-const MAX_BODY: usize = 4 << 20;
-const FIRST_BODY: usize = 4 << 10;
 const MAX_WORDS: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_seconds_or_a_date_and_has_a_bound() {
-        let now: Timestamp = "2026-11-22T07:00:00Z".parse().unwrap();
-        let wait = |text: &str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
-            retry_after(&headers, now).map(|wait| wait.as_secs())
-        };
-        assert_eq!(wait("7"), Some(7));
-        assert_eq!(wait("0"), Some(0));
-        assert_eq!(wait("Sun, 22 Nov 2026 07:00:30 GMT"), Some(30));
-        assert_eq!(wait("Sun, 22 Nov 2026 06:00:30 GMT"), Some(0));
-        assert_eq!(wait("864000"), Some(3600));
-        assert_eq!(wait("soon"), None);
-        assert_eq!(wait("-1"), None);
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
 
     #[test]
     fn only_a_redirect_points_elsewhere_and_only_its_host_is_shown() {
@@ -319,16 +250,5 @@ mod tests {
         assert_eq!(to(301, "/elsewhere").unwrap(), "https://vault.test:8200");
         assert_eq!(to(308, "http://[").unwrap(), "nowhere");
         assert_eq!(to(304, "/elsewhere"), None);
-    }
-
-    #[test]
-    fn a_body_grows_to_its_bound() {
-        let mut body = Body::with_capacity(Some(u64::MAX));
-        assert!(body.0.capacity() <= MAX_BODY);
-        body = Body::with_capacity(Some(1));
-        let chunk = [b'x'; 1000];
-        let pushed = (0..).take_while(|_| body.push(&chunk)).count();
-        assert_eq!(pushed, MAX_BODY / chunk.len());
-        assert!(body.0.iter().all(|byte| *byte == b'x') && body.0.capacity() <= MAX_BODY);
     }
 }

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::io::{self, Write};
+#[path = "../log/mod.rs"]
+mod log;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_core::config::{Config, ConfigError};
@@ -21,8 +23,9 @@ use keywheel_tests::service_account::{Issuer, ServiceAccount};
 use keywheel_tests::{OpenBao, Postgres};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::filter::LevelFilter;
+
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use self::log::Log;
 
 /// Makes a provider for `bao` as the environment of its users would, with more variables.
 pub(crate) fn provider(bao: &OpenBao, variables: &[(&str, &str)]) -> Arc<dyn Provider> {
@@ -165,44 +168,6 @@ path "sys/leases/revoke" { capabilities = ["update"] }
 pub(crate) fn maintained(vault: &Arc<dyn Provider>) -> JoinHandle<()> {
     let vault = Arc::clone(vault);
     tokio::spawn(async move { vault.maintain().await })
-}
-
-/// What is logged, at every level.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Begins to catch what this thread logs, until the guard is dropped.
-    pub(crate) fn catch() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// Returns what was logged so far.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// Counts the lines that hold `part`.
-    pub(crate) fn count(&self, part: &str) -> usize {
-        self.text().lines().filter(|line| line.contains(part)).count()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Waits until `probe` returns a value, without holding up the runtime.

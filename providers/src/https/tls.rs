@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_core::layer::Budget;
 use keywheel_core::{Error, Result};
@@ -12,30 +13,34 @@ use zeroize::Zeroizing;
 
 /// The settings of a connection's encryption.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// The authorities to trust; the system's, if left out.
-    pub(super) ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// The certificate to present, and its key.
-    pub(super) client: Option<ClientFiles>,
+    pub(crate) client: Option<ClientFiles>,
     /// The name that the server's certificate must have, where it is not the address's host.
-    pub(super) server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
 }
 
 /// The files of a client certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ClientFiles {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct ClientFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Builds the client for `address`, and the URL to ask it for.
 ///
 /// A server name takes the place of the host in that URL, so that it is sent (SNI) and verified; connections still go to the
-/// address's host.
+/// address's host. A connection that is not there after `connect_within` is given up, whatever else bounds the request.
 ///
 /// # Errors
 /// A file that cannot be read or does not parse; the message names it.
-pub(super) fn client(address: &Url, tls: &TlsSettings) -> Result<(Client, Url)> {
+pub(crate) fn client(
+    address: &Url,
+    tls: &TlsSettings,
+    connect_within: Option<Duration>,
+) -> Result<(Client, Url)> {
     let mut url = address.clone();
     let mut builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -44,6 +49,9 @@ pub(super) fn client(address: &Url, tls: &TlsSettings) -> Result<(Client, Url)> 
         .tcp_nodelay(true)
         .pool_max_idle_per_host(Budget::IN_FLIGHT)
         .tls_version_min(reqwest::tls::Version::TLS_1_2);
+    if let Some(limit) = connect_within {
+        builder = builder.connect_timeout(limit);
+    }
     if is_loopback(address) || tls.server_name.is_some() {
         // A proxy cannot reach this host's own addresses, and would look a server name up by itself.
         builder = builder.no_proxy();
@@ -85,7 +93,7 @@ fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
         match &tls.client {
             Some(files) => wrong_identity(files, "the client certificate and its key do not fit together"),
             None => Error::config("connect", "the system's certificate authorities cannot be read")
-                .with_help("name the authority's file as `ca_file` (VAULT_CACERT)"),
+                .with_help("name the authority's file as `ca_file`"),
         }
     })
 }
@@ -125,7 +133,8 @@ fn read(file: &Path, setting: &'static str) -> Result<Zeroizing<Vec<u8>>> {
     })
 }
 
-fn is_loopback(address: &Url) -> bool {
+/// Tells whether an address is one of this host alone.
+pub(crate) fn is_loopback(address: &Url) -> bool {
     match address.host() {
         Some(Host::Ipv4(host)) => host.is_loopback(),
         Some(Host::Ipv6(host)) => host.is_loopback(),

@@ -1,0 +1,12 @@
+//! What the providers that speak HTTPS share: whom they trust, what they read at most, and how they say what went wrong.
+
+mod body;
+mod failure;
+mod origin;
+mod retry_after;
+pub(crate) mod tls;
+
+pub(crate) use self::body::Body;
+pub(crate) use self::failure::{Peer, unreachable};
+pub(crate) use self::origin::parse_origin;
+pub(crate) use self::retry_after::retry_after;

@@ -1,0 +1,142 @@
+//! Runs moto, which plays AWS: Secrets Manager, SSM Parameter Store and STS of one account in [`REGION`].
+//!
+//! It checks no credentials and throttles nobody; what it does not play, [`crate::Faults`] shows.
+
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{Answer, Method, Request};
+use crate::process::Process;
+use crate::{built, http, ports, wait};
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Moto {
+    address: String,
+    _process: Process,
+    _logs: TempDir,
+}
+
+impl Moto {
+    /// Starts a server and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within 60 s, or when `cargo xtask test` has not brought it yet.
+    pub fn start() -> Self {
+        let logs = tempfile::Builder::new().prefix("keywheel-moto-").tempdir().expect("a temporary folder");
+        let mut attempts = 0..3;
+        loop {
+            let port = ports::free();
+            let mut command = Command::new("python3");
+            command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+            command.env("PYTHONPATH", built::moto()).current_dir(logs.path());
+            let process = Process::start("moto", command, logs.path());
+            let address = format!("http://127.0.0.1:{port}");
+            let url = format!("{address}/moto-api/data.json");
+            let serves = wait::until(BOUND, "moto to serve", || {
+                let answers = http::get(&url).is_ok_and(|answer| answer.status == 200).then_some(true);
+                answers.or_else(|| process.ended().map(|_status| false))
+            });
+            if serves {
+                return Self { address, _process: process, _logs: logs };
+            }
+            if attempts.next().is_none() {
+                process.assert_running();
+            }
+        }
+    }
+
+    /// Returns the origin, as in `AWS_ENDPOINT_URL`.
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// Makes a secret, or gives it a new version; returns the version's id.
+    pub fn put(&self, name: &str, text: &str) -> String {
+        self.put_value(name, &json!({"SecretString": text}))
+    }
+
+    /// As [`Moto::put`], for a value that is no text.
+    pub fn put_binary(&self, name: &str, bytes: &[u8]) -> String {
+        self.put_value(name, &json!({"SecretBinary": STANDARD.encode(bytes)}))
+    }
+
+    /// Returns the ARN of a secret.
+    pub fn arn(&self, name: &str) -> String {
+        let secret = self.secrets("DescribeSecret", &json!({"SecretId": name}));
+        secret["ARN"].as_str().expect("an ARN").to_owned()
+    }
+
+    /// Deletes a secret at once.
+    pub fn delete(&self, name: &str) {
+        self.secrets("DeleteSecret", &json!({"SecretId": name, "ForceDeleteWithoutRecovery": true}));
+    }
+
+    /// Marks a secret for deletion in a week.
+    pub fn schedule_deletion(&self, name: &str) {
+        self.secrets("DeleteSecret", &json!({"SecretId": name, "RecoveryWindowInDays": 7}));
+    }
+
+    /// Makes or replaces a parameter of SSM.
+    pub fn put_parameter(&self, name: &str, kind: &str, value: &str) {
+        let body = json!({"Name": name, "Type": kind, "Value": value, "Overwrite": true});
+        success("PutParameter", &self.send("ssm", "AmazonSSM", "PutParameter", &body));
+    }
+
+    /// Deletes a parameter of SSM.
+    pub fn delete_parameter(&self, name: &str) {
+        success("DeleteParameter", &self.send("ssm", "AmazonSSM", "DeleteParameter", &json!({"Name": name})));
+    }
+
+    /// Calls an operation of Secrets Manager and returns what it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub fn secrets(&self, operation: &str, body: &Value) -> Value {
+        success(operation, &self.send("secretsmanager", "secretsmanager", operation, body))
+    }
+
+    fn put_value(&self, name: &str, value: &Value) -> String {
+        let with = |key: &str| {
+            let mut body = value.clone();
+            body[key] = name.into();
+            body
+        };
+        let created = self.send("secretsmanager", "secretsmanager", "CreateSecret", &with("Name"));
+        let answer = match created.status {
+            200 => created.json(),
+            _ => self.secrets("PutSecretValue", &with("SecretId")),
+        };
+        answer["VersionId"].as_str().expect("a version's id").to_owned()
+    }
+
+    fn send(&self, service: &str, target: &str, operation: &str, body: &Value) -> Answer {
+        let target = format!("{target}.{operation}");
+        // The scope tells moto the service and the region; nothing is signed.
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
+        let request = Request::new(Method::POST, &self.address)
+            .with_header("Content-Type", "application/x-amz-json-1.1")
+            .with_header("X-Amz-Target", &target)
+            .with_header("Authorization", &scope);
+        request.with_json(body).send().expect("an answer of moto's")
+    }
+}
+
+fn success(operation: &str, answer: &Answer) -> Value {
+    assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+    answer.json()
+}
+
+/// The region that everything is in.
+pub const REGION: &str = "eu-west-1";
+
+const BOUND: Duration = Duration::from_secs(60);
