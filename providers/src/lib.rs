@@ -8,9 +8,12 @@ pub mod env;
 pub mod file;
 #[cfg(any(feature = "aws", feature = "vault"))]
 mod https;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 #[cfg(feature = "vault")]
 pub mod vault;
 
+use keywheel_core::notify::Cluster;
 use keywheel_core::registry::Registry;
 
 /// Returns the kinds of providers that this program was built with.
@@ -27,4 +30,13 @@ pub fn registry() -> Registry {
     #[cfg(feature = "vault")]
     let kinds = kinds.with(vault::VaultKind::default());
     kinds
+}
+
+/// Returns the cluster that this program runs in, where it was built for one.
+pub fn cluster() -> Option<Cluster> {
+    #[cfg(feature = "kubernetes")]
+    let cluster = Some(Cluster::new(kubernetes::Pod::default()));
+    #[cfg(not(feature = "kubernetes"))]
+    let cluster = None;
+    cluster
 }

@@ -86,6 +86,7 @@ cases! {
     path_with_a_control_character,
     raw_of_two,
     reference_that_climbs,
+    rollout_of_a_path,
     several_mistakes,
     source_behind_a_link,
     source_empty,

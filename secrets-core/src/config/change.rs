@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::section::{Item, Section, Setting};
 use crate::environment::Environment;
 use crate::http::{Method, Request};
-use crate::notify::{Notifier, Restart, Signal, SignalNumber, Target};
+use crate::notify::{Mark, Notifier, Restart, Rollout, Signal, SignalNumber, Target, Workload, WorkloadKind};
 use crate::probe::{Check, Probe};
 use crate::program::Program;
 use crate::schedule::{Cron, Timing, Window, splay};
@@ -49,7 +49,11 @@ impl ChangeConfig {
 /// Reads the keys out of a delivery's `section`; `name` is the delivery's.
 pub(super) fn read(section: &mut Section<'_>, name: &str, environment: &Environment) -> ChangeConfig {
     let validate = section.list("validate").iter().filter_map(read_validator).collect();
-    let on_change = section.list("on_change").iter().filter_map(read_on_change).collect();
+    let on_change: Vec<OnChange> = section.list("on_change").iter().filter_map(read_on_change).collect();
+    let rolls_out = on_change.iter().any(|told| matches!(told.notifier, Notifier::Rollout(_)));
+    if rolls_out && !Mark::can_name(name) {
+        section.mistake("a delivery with `rollout` needs a `name` of at most 54 characters that ends with a letter or digit");
+    }
     let verify = section.section("verify").and_then(read_probe);
     let overlap_set = section.optional("overlap");
     let window = section.section("window").and_then(read_window);
@@ -104,15 +108,15 @@ fn read_on_change(item: &Item<'_>) -> Option<OnChange> {
     let http = section.item("http");
     let restart = section.section("restart");
     let required = section.optional("required").unwrap_or(false);
-    let not_yet = section.not_yet("rollout");
-    let notifier = match (signal, exec, http, restart) {
-        (Some(signal), None, None, None) => read_signal(signal).map(Notifier::Signal),
-        (None, Some(exec), None, None) => read_exec(exec).map(Notifier::Exec),
-        (None, None, Some(http), None) => read_request(&http, Method::Post).map(Notifier::Http),
-        (None, None, None, Some(restart)) => Some(Notifier::Restart(read_restart(restart))),
-        _ if not_yet => None,
+    let rollout = section.section("rollout");
+    let notifier = match (signal, exec, http, restart, rollout) {
+        (Some(signal), None, None, None, None) => read_signal(signal).map(Notifier::Signal),
+        (None, Some(exec), None, None, None) => read_exec(exec).map(Notifier::Exec),
+        (None, None, Some(http), None, None) => read_request(&http, Method::Post).map(Notifier::Http),
+        (None, None, None, Some(restart), None) => Some(Notifier::Restart(read_restart(restart))),
+        (None, None, None, None, Some(rollout)) => read_rollout(rollout).map(Notifier::Rollout),
         _ => {
-            section.mistake("needs one of `signal`, `exec`, `http` and `restart`");
+            section.mistake("needs one of `signal`, `exec`, `http`, `restart` and `rollout`");
             None
         }
     };
@@ -152,6 +156,17 @@ fn read_restart(mut section: Section<'_>) -> Restart {
     let restart = Restart::new(section.optional("grace"));
     section.finish();
     restart
+}
+
+fn read_rollout(mut section: Section<'_>) -> Option<Rollout> {
+    let kind: Option<WorkloadKind> = section.required("kind");
+    let name: Option<String> = section.required("name");
+    let namespace: Option<String> = section.optional("namespace");
+    if [&name, &namespace].into_iter().flatten().any(|name| !Workload::is_name(name)) {
+        section.mistake("`name` and `namespace` have lower-case letters, digits, `-` and `.`");
+    }
+    section.finish();
+    Some(Rollout::new(Workload { kind: kind?, name: name?, namespace }))
 }
 
 fn program(
@@ -270,6 +285,12 @@ impl Setting for Which {
 impl Setting for SignalNumber {
     fn parse(value: &Item<'_>) -> Result<Self, String> {
         String::parse(value)?.parse().map_err(|error: crate::notify::SignalNameError| error.to_string())
+    }
+}
+
+impl Setting for WorkloadKind {
+    fn parse(value: &Item<'_>) -> Result<Self, String> {
+        String::parse(value)?.parse()
     }
 }
 

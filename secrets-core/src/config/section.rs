@@ -184,14 +184,11 @@ impl<'a> Section<'a> {
         self.item(key).map(|item| item.list()).unwrap_or_default()
     }
 
-    /// Notes a key that the format has and this version does not do: better refused than ignored. Returns whether
-    /// it is there.
-    pub fn not_yet(&mut self, key: &'static str) -> bool {
-        let item = self.item(key);
-        if let Some(item) = &item {
+    /// Notes a key that the format has and this version does not do: better refused than ignored.
+    pub fn not_yet(&mut self, key: &'static str) {
+        if let Some(item) = self.item(key) {
             item.mistake("this version of Keywheel cannot do this yet; leave it out");
         }
-        item.is_some()
     }
 
     /// Returns all entries, for a mapping whose keys are names that the user chose.

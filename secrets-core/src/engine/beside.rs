@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use super::delivery::Input;
 use super::{Engine, paces};
 use crate::config::{DeliveryConfig, SecretConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keeper::{KeeperHandle, Pace};
-use crate::notify::{Notifier, Supervisor, unsupervised};
+use crate::notify::{Cluster, Notifier, Supervisor, no_cluster, unsupervised};
 use crate::reference::SecretRef;
 
-/// Secrets that the program itself uses, and who restarts the application.
+/// Secrets that the program itself uses, and who restarts the application or replaces its pods.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
     /// Secrets that are kept as those of the deliveries are; see [`Engine::kept`].
@@ -25,6 +25,8 @@ pub struct Beside {
     pub wake: Arc<Notify>,
     /// Who restarts the application; without one, a configuration that asks for a restart is refused.
     pub supervisor: Option<Supervisor>,
+    /// Where workloads are rolled out; without one, a configuration that asks for a rollout is refused.
+    pub cluster: Option<Cluster>,
 }
 
 impl Beside {
@@ -32,6 +34,13 @@ impl Beside {
     #[must_use]
     pub fn with_supervisor(mut self, supervisor: Supervisor) -> Self {
         self.supervisor = Some(supervisor);
+        self
+    }
+
+    /// Adds where workloads are rolled out.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: Option<Cluster>) -> Self {
+        self.cluster = cluster;
         self
     }
 
@@ -60,14 +69,21 @@ impl Beside {
         self.references.iter().any(|own| own.whole() == *reference)
     }
 
-    /// Returns `delivery` with its restarts in the hands of the supervisor.
-    pub(super) fn supervise(&self, delivery: &DeliveryConfig) -> Result<DeliveryConfig> {
+    /// Returns `delivery` with its restarts in the hands of the supervisor, and its rollouts in those of the cluster.
+    pub(super) fn equip(&self, delivery: &DeliveryConfig) -> Result<DeliveryConfig> {
         let mut delivery = delivery.clone();
         for notifier in delivery.change.on_change.iter_mut().map(|told| &mut told.notifier) {
-            if let Notifier::Restart(restart) = notifier {
-                let supervisor = self.supervisor.clone();
-                restart.supervisor =
-                    Some(supervisor.ok_or_else(|| unsupervised().with("delivery", &delivery.name))?);
+            let without = |error: Error| error.with("delivery", &delivery.name);
+            match notifier {
+                Notifier::Restart(restart) => {
+                    let supervisor = self.supervisor.clone();
+                    restart.supervisor = Some(supervisor.ok_or_else(|| without(unsupervised()))?);
+                }
+                Notifier::Rollout(rollout) => {
+                    let cluster = self.cluster.clone();
+                    rollout.cluster = Some(cluster.ok_or_else(|| without(no_cluster()))?);
+                }
+                Notifier::Signal(_) | Notifier::Exec(_) | Notifier::Http(_) => {}
             }
         }
         Ok(delivery)

@@ -82,7 +82,7 @@ impl Engine {
         let deliveries: Vec<Delivery> = config
             .deliveries
             .iter()
-            .map(|delivery| Ok(build_delivery(beside.supervise(delivery)?, &handles, clock, state)))
+            .map(|delivery| Ok(build_delivery(beside.equip(delivery)?, &handles, clock, state)))
             .collect::<Result<_>>()?;
         deliveries.iter().try_for_each(Delivery::check_volume)?;
         let tell = |keeper: &mut Keeper| {

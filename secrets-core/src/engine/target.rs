@@ -10,6 +10,7 @@ use crate::config::DeliveryConfig;
 use crate::deliver::{AtomicDir, Change, Manifest, Settings, Sources, Staged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
+use crate::transaction::Versions;
 
 /// Where one delivery is written.
 #[derive(Debug)]
@@ -66,6 +67,16 @@ impl Target {
         let (directory, found) = opened.await??;
         self.directory = Some(directory);
         Ok(found)
+    }
+
+    /// Returns the versions of the secrets in the files that are visible.
+    pub(super) async fn versions(&mut self) -> Result<Versions> {
+        let manifest = self.with_directory(|directory| directory.read_manifest()).await?;
+        let secrets = manifest
+            .into_iter()
+            .flat_map(|manifest| manifest.files.into_values())
+            .flat_map(|file| file.secrets);
+        Ok(secrets.map(|secret| (secret.name, secret.version)).collect())
     }
 
     /// Writes `payload` where nobody sees it; `None` where it is what is visible already.

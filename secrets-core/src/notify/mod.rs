@@ -2,6 +2,7 @@
 
 mod process;
 mod restart;
+mod rollout;
 mod signal;
 
 use std::ffi::OsStr;
@@ -10,10 +11,13 @@ use std::path::PathBuf;
 
 pub(crate) use self::restart::unsupervised;
 pub use self::restart::{Restart, RestartRequest, Supervisor};
+pub(crate) use self::rollout::no_cluster;
+pub use self::rollout::{Cluster, Mark, Rollout, Rollouts, Workload, WorkloadKind};
 pub use self::signal::{Signal, SignalNameError, SignalNumber, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
 use crate::program::Program;
+use crate::transaction::Versions;
 
 /// What there is to tell: which delivery has which generation now.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +28,8 @@ pub struct Event {
     pub directory: PathBuf,
     /// The name of the generation.
     pub generation: String,
+    /// The versions of the secrets in its files.
+    pub versions: Versions,
 }
 
 /// One way to tell the application.
@@ -38,6 +44,8 @@ pub enum Notifier {
     Http(Request),
     /// Has the application restarted by its supervisor.
     Restart(Restart),
+    /// Has the cluster replace the application's pods.
+    Rollout(Rollout),
 }
 
 impl Notifier {
@@ -66,6 +74,7 @@ impl Notifier {
                 }
             }
             Self::Restart(restart) => restart.ask(event).await,
+            Self::Rollout(rollout) => rollout.ask(event).await,
         }
     }
 
@@ -92,6 +101,7 @@ impl fmt::Display for Notifier {
             Self::Exec(program) => program.fmt(f),
             Self::Http(request) => request.fmt(f),
             Self::Restart(restart) => restart.fmt(f),
+            Self::Rollout(rollout) => rollout.fmt(f),
         }
     }
 }

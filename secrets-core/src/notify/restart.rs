@@ -101,7 +101,12 @@ mod tests {
     use super::*;
 
     fn event() -> Event {
-        Event { delivery: "orders".into(), directory: "/run/orders".into(), generation: "1".into() }
+        Event {
+            delivery: "orders".into(),
+            directory: "/run/orders".into(),
+            generation: "1".into(),
+            versions: [].into(),
+        }
     }
 
     #[tokio::test]

@@ -73,8 +73,12 @@ fn unique(length: usize) -> String {
 
 fn notify(notifier: &Notifier) -> Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let event =
-        Event { delivery: "orders".into(), directory: "/run/orders".into(), generation: "..2026_1".into() };
+    let event = Event {
+        delivery: "orders".into(),
+        directory: "/run/orders".into(),
+        generation: "..2026_1".into(),
+        versions: [].into(),
+    };
     runtime.block_on(notifier.notify(&event))
 }
 
@@ -353,7 +357,8 @@ fn a_hook_ends_with_the_call_that_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let (script, files) = stubborn(&folder);
     let notifier = shell(&script, LONG);
-    let event = Event { delivery: "d".into(), directory: "/d".into(), generation: "g".into() };
+    let event =
+        Event { delivery: "d".into(), directory: "/d".into(), generation: "g".into(), versions: [].into() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         {

@@ -52,8 +52,12 @@ fn a_file_has_the_format_that_it_should_have() {
 async fn a_program_sees_the_files_before_they_are_visible() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::File::create(folder.path().join("app.conf")).unwrap();
-    let staged =
-        Event { delivery: "orders".into(), directory: folder.path().into(), generation: "..2026".into() };
+    let staged = Event {
+        delivery: "orders".into(),
+        directory: folder.path().into(),
+        generation: "..2026".into(),
+        versions: [].into(),
+    };
     let run = async |command: &[&str]| {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         let timeout = std::time::Duration::from_secs(20);

@@ -9,7 +9,7 @@ use keywheel_core::engine::{Engine, Next};
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::{error, info};
 
-use super::{clock, load};
+use super::{beside, clock, load};
 use crate::admin::{AdminTask, Endpoint, Served};
 use crate::exit::Failure;
 use crate::shutdown::{Asked, Signals};
@@ -18,7 +18,7 @@ use crate::shutdown::{Asked, Signals};
 pub(crate) async fn once(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     let state = open_state(&config)?;
-    Ok(Engine::build(&config, &clock(), &state)?.once().await?)
+    Ok(Engine::build_beside(&config, &clock(), &state, &beside())?.once().await?)
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again, and a bad new one is refused.
@@ -99,7 +99,7 @@ async fn prepare_again(path: &Path, state: &State, admin: Option<&AdminTask>) ->
 }
 
 async fn prepare(config: &Config, state: &State, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
-    let engine = Engine::build(config, &clock(), state)?;
+    let engine = Engine::build_beside(config, &clock(), state, &beside())?;
     let admin = match admin {
         Some(admin) if admin.is_at(config.admin.as_ref()) => None,
         _ => Some(Endpoint::bind(config.admin.clone()).await?),

@@ -4,15 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use keywheel_core::State;
-use keywheel_core::engine::{Beside, Engine};
+use keywheel_core::engine::Engine;
 use keywheel_core::notify::Supervisor;
 
-use super::{clock, load};
+use super::{beside, clock, load};
 use crate::exit::Failure;
 
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    let beside = Beside::default().with_supervisor(Supervisor::absent());
+    let beside = beside().with_supervisor(Supervisor::absent());
     let engine = Engine::build_beside(&config, &clock(), &State::in_memory(), &beside)?;
     drop(engine);
     let secrets: usize = config.deliveries.iter().map(|delivery| delivery.secrets.len()).sum();

@@ -12,6 +12,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use keywheel_core::Clock;
 use keywheel_core::config::Config;
+use keywheel_core::engine::Beside;
 use keywheel_core::environment::Environment;
 
 use crate::cli::{Cli, Command};
@@ -40,6 +41,11 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
 
 fn load(path: &std::path::Path) -> Result<Config, Failure> {
     Ok(Config::load(path, &keywheel_providers::registry(), &Environment::of_process())?)
+}
+
+/// Returns what every engine of this program has beside its deliveries.
+fn beside() -> Beside {
+    Beside::default().with_cluster(keywheel_providers::cluster())
 }
 
 fn clock() -> Clock {

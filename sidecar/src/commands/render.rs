@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::Path;
 
 use keywheel_core::State;
-use keywheel_core::engine::{Beside, Engine};
+use keywheel_core::engine::Engine;
 use keywheel_core::notify::Supervisor;
 
-use super::{clock, load};
+use super::{beside, clock, load};
 use crate::exit::Failure;
 
 pub(crate) async fn render(path: &Path) -> Result<(), Failure> {
-    let beside = Beside::default().with_supervisor(Supervisor::absent());
+    let beside = beside().with_supervisor(Supervisor::absent());
     let plans = Engine::build_beside(&load(path)?, &clock(), &State::in_memory(), &beside)?.plan().await?;
     let mut text = String::new();
     for (delivery, changes) in plans {

@@ -29,6 +29,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
         overlap: args.grace.saturating_add(START_MARGIN),
         wake: Arc::default(),
         supervisor: Some(address),
+        ..super::beside()
     };
     let state = open_state(&config)?;
     let engine = Engine::build_beside(&config, &clock(), &state, &beside)?;

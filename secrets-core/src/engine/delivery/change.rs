@@ -138,22 +138,14 @@ impl Delivery {
     /// Tells one notifier of what is visible.
     pub(super) async fn tell(&mut self, index: usize) -> Result<()> {
         let generation = self.state.borrow().generation.clone().unwrap_or_default();
-        let event = self.event(&generation);
         let Some(told) = self.config.change.on_change.get(index).cloned() else {
             let outcome = self.note(Event::Told).await;
             self.conclude(outcome).await;
             return Ok(());
         };
         let notifier = &told.notifier;
-        match notifier.notify(&event).await {
+        match self.notify(notifier, &generation).await {
             Ok(report) => info!(delivery = self.name(), notifier = %notifier, %report, "told"),
-            Err(error)
-                if self.journal.transaction().base().is_none()
-                    && matches!(notifier, Notifier::Signal(_))
-                    && error.is_temporary() =>
-            {
-                info!(delivery = self.name(), notifier = %notifier, %error, "nobody to tell of the first generation");
-            }
             Err(error) => {
                 let error = self.here(error);
                 self.state.send_modify(|state| state.is_untold |= told.required);
@@ -166,6 +158,24 @@ impl Delivery {
         let outcome = self.note(Event::Told).await;
         self.conclude(outcome).await;
         Ok(())
+    }
+
+    /// Has `notifier` tell of what is visible. The first generation is news to nobody who is not there yet, and none to pods that begin with it.
+    async fn notify(&mut self, notifier: &Notifier, generation: &str) -> Result<String> {
+        let is_first = self.journal.transaction().base().is_none();
+        let mut event = self.event(generation);
+        if let Notifier::Rollout(_) = notifier {
+            if is_first {
+                return Ok("the pod begins with the first generation".into());
+            }
+            event.versions = self.target.versions().await?;
+        }
+        match notifier.notify(&event).await {
+            Err(error) if is_first && matches!(notifier, Notifier::Signal(_)) && error.is_temporary() => {
+                Ok(format!("nobody is there yet: {error}"))
+            }
+            told => told,
+        }
     }
 
     /// Looks whether the application works with what is visible.
@@ -304,7 +314,7 @@ impl Delivery {
 
     fn event(&self, generation: &str) -> notify::Event {
         let (delivery, directory) = (self.config.name.clone(), self.config.directory.clone());
-        notify::Event { delivery, directory, generation: generation.to_owned() }
+        notify::Event { delivery, directory, generation: generation.to_owned(), versions: Versions::new() }
     }
 
     fn sources(&self, secrets: &Secrets) -> Sources {

@@ -4,6 +4,7 @@ use crate::config::{ChangeConfig, ProviderConfig, SecretConfig};
 use crate::environment::Environment;
 use crate::keeper::{Keeper, Pace};
 use crate::memory::Memory;
+use crate::notify::{Cluster, Mark, Rollouts, Workload};
 use crate::registry::Kind;
 use crate::render::FilePlan;
 
@@ -65,7 +66,21 @@ struct Stage {
     folder: tempfile::TempDir,
     memory: Memory,
     records: crate::state::State,
+    marks: Marks,
     running: Option<Running>,
+}
+
+/// A cluster that remembers what it was marked with.
+#[derive(Clone, Debug, Default)]
+struct Marks(Arc<std::sync::Mutex<Vec<Mark>>>);
+
+#[async_trait::async_trait]
+impl Rollouts for Marks {
+    async fn roll_out(&self, workload: &Workload, mark: &Mark) -> Result<()> {
+        assert_eq!(workload.to_string(), "StatefulSet/db");
+        self.0.lock().unwrap().push(mark.clone());
+        Ok(())
+    }
 }
 
 struct Running {
@@ -81,7 +96,8 @@ impl Stage {
         std::fs::create_dir(folder.path().join("told")).unwrap();
         let memory = Memory::new();
         memory.set("a", [("k", "1")]);
-        Self { folder, memory, records: crate::state::State::in_memory(), running: None }
+        let (records, marks) = (crate::state::State::in_memory(), Marks::default());
+        Self { folder, memory, records, marks, running: None }
     }
 
     fn start(&mut self, more: &str) {
@@ -103,7 +119,10 @@ impl Stage {
             &Environment::default(),
         )
         .unwrap_or_else(|error| panic!("{error}"));
-        let engine = super::super::Engine::build(&config, &Clock::system(), &self.records).unwrap();
+        let cluster = Cluster::new(self.marks.clone());
+        let beside = super::super::Beside::default().with_cluster(Some(cluster));
+        let engine = super::super::Engine::build_beside(&config, &Clock::system(), &self.records, &beside);
+        let engine = engine.unwrap();
         let (status, refresher) = (engine.status(), engine.refresher());
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let stopped = async { stopped.await.unwrap_or(super::super::Next::Nobody) };
@@ -150,6 +169,23 @@ impl Stage {
     async fn sees(&self, value: &str) {
         self.until(value, |status| status.phase == "idle" && self.visible() == value).await;
     }
+}
+
+#[tokio::test]
+async fn a_rollout_is_marked_with_what_is_visible_unless_it_is_the_first() {
+    let mut stage = Stage::new();
+    let rollout = "  on_change: [rollout: {kind: StatefulSet, name: db}]\n";
+    let proof =
+        "  verify: {exec: [/bin/sh, -c, '! grep -q ^bad FOLDER/out/s/k'], within: 300ms, interval: 50ms}\n";
+    stage.start(&format!("{rollout}{proof}"));
+    stage.sees("1").await;
+    stage.memory.set("a", [("k", "2")]);
+    stage.sees("2").await;
+    stage.memory.set("a", [("k", "bad")]);
+    stage.until("rolled back", |status| status.rollbacks == 1 && status.phase == "idle").await;
+    let mark = |version: &str| Mark::of("orders", &[("s".to_owned(), version.to_owned())].into());
+    assert_eq!(*stage.marks.0.lock().unwrap(), [mark("2"), mark("3"), mark("2")]);
+    stage.stop().await;
 }
 
 /// Told by a program that logs what it sees, and working with every value but those that begin with `bad`.
