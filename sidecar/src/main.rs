@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod closed;
 mod commands;
 mod exit;
 mod logging;
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8, Failure> {
     if let Command::Completions { shell } = command {
         return commands::completions(shell).map(|()| 0);
+    }
+    closed::close()?;
+    // The command of `run` is the user's, with the limits that the user gave it.
+    if !matches!(command, Command::Run(_)) {
+        closed::forbid_core_dumps()?;
     }
     // One thread waits for everything; a few more exist for the moments in which files are written.
     let runtime = tokio::runtime::Builder::new_current_thread()
