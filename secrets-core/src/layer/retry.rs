@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
 use crate::secret::{Secret, Version};
@@ -30,8 +30,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Tries a provider's reads again while they fail temporarily, after waits with full jitter (each is a random part of its bound), or as
-/// long as the server asked for.
+/// Tries a provider's reads again while they fail temporarily, but not one that had all of its time already: another would take as long.
+/// It waits with full jitter (each wait is a random part of its bound), or as long as the server asked for.
 #[derive(Debug)]
 pub struct Retry<P> {
     inner: P,
@@ -45,7 +45,8 @@ impl<P: Provider> Retry<P> {
     }
 
     fn is_worth_it(&self, error: &Error) -> bool {
-        error.is_temporary() && error.retry_after().is_none_or(|after| after <= self.policy.longest)
+        let soon = error.retry_after().is_none_or(|after| after <= self.policy.longest);
+        error.is_temporary() && error.kind() != ErrorKind::Timeout && soon
     }
 }
 
@@ -126,7 +127,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::error::ErrorKind;
     use crate::memory::Memory;
 
     const POLICY: RetryPolicy =
@@ -151,13 +151,13 @@ mod tests {
         memory.fail_next(5, failure(ErrorKind::Unavailable));
         assert_eq!(retry.read(&reference).await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(memory.reads(), 10);
-        memory.fail_next(4, failure(ErrorKind::Timeout));
+        memory.fail_next(4, failure(ErrorKind::RateLimited));
         assert!(retry.read_if_changed(&reference, &Version::new(0)).await.unwrap().is_some());
         assert_eq!(memory.version_checks(), 5);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_permanent_failure_is_never_tried_again() {
+    async fn a_permanent_failure_and_a_time_out_are_never_tried_again() {
         let (memory, retry, reference) = fixture();
         let start = Instant::now();
         let kinds = [
@@ -167,6 +167,7 @@ mod tests {
             ErrorKind::NotFound,
             ErrorKind::Invalid,
             ErrorKind::Unsupported,
+            ErrorKind::Timeout,
         ];
         for kind in kinds {
             memory.fail_next(1, failure(kind));
