@@ -29,6 +29,7 @@ pub mod identity;
 pub mod keeper;
 pub mod layer;
 pub mod lease;
+mod locked;
 pub mod memory;
 pub mod notify;
 pub mod payload;

@@ -11,25 +11,29 @@ use zeroize::Zeroize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, Parent};
+use crate::locked::Buffer;
 use crate::reference::FieldPath;
 use crate::value::Value;
 
-/// Bytes of a secret, in a buffer of exactly their size that is wiped when it is dropped.
+/// Bytes of a secret, in a buffer that does not grow and is wiped when it is dropped.
+///
+/// It is in memory that is in no core dump and on no swap, and that no process can read through `/proc` where the kernel has
+/// memfd_secret(2); as far as `RLIMIT_MEMLOCK` goes, beyond which it is on the heap and a warning says so.
 ///
 /// There is no `Display`, `Serialize` or `Clone`, and `Debug` is redacted: [`expose_secret`](Self::expose_secret) is the
 /// only door. What is *not* guaranteed: copies that a caller makes of the exposed bytes, and those that a library made
 /// before the bytes came here.
-pub struct SecretValue(SecretBox<[u8]>);
+pub struct SecretValue(SecretBox<Buffer>);
 
 impl SecretValue {
     /// Copies `bytes` into a new value.
     pub fn copy_of(bytes: &[u8]) -> Self {
-        Self(SecretBox::new(bytes.into()))
+        Self(SecretBox::new(Box::new(Buffer::copy_of(bytes))))
     }
 
     /// Returns the bytes themselves.
     pub fn expose_secret(&self) -> &[u8] {
-        self.0.expose_secret()
+        self.0.expose_secret().as_slice()
     }
 
     /// Returns the bytes as text, or `None` when they are not UTF-8.
@@ -49,14 +53,11 @@ impl SecretValue {
 }
 
 impl From<Vec<u8>> for SecretValue {
-    /// Takes the bytes over; a buffer with room to spare is copied and wiped, so that no growth leaves a copy behind.
+    /// Copies the bytes, and wipes where they were.
     fn from(mut bytes: Vec<u8>) -> Self {
-        if bytes.len() == bytes.capacity() {
-            return Self(SecretBox::new(bytes.into_boxed_slice()));
-        }
-        let exact = Self::copy_of(&bytes);
+        let value = Self::copy_of(&bytes);
         bytes.zeroize();
-        exact
+        value
     }
 }
 

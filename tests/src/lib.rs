@@ -55,6 +55,7 @@ pub mod postgres;
 pub mod probe;
 pub mod process;
 pub mod readers;
+pub mod scan;
 pub mod service_account;
 pub mod snapshot;
 pub mod soak;

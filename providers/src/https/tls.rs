@@ -48,6 +48,7 @@ pub(crate) fn client(
         .http1_only()
         .tcp_nodelay(true)
         .pool_max_idle_per_host(Budget::IN_FLIGHT)
+        .pool_idle_timeout(IDLE)
         .tls_version_min(reqwest::tls::Version::TLS_1_2);
     if let Some(limit) = connect_within {
         builder = builder.connect_timeout(limit);
@@ -79,6 +80,9 @@ pub(crate) fn client(
     }
     Ok((build(builder, tls)?, url))
 }
+
+/// How long a connection waits for another request. Its buffers hold what came through them last, until they are freed, and wiped.
+const IDLE: Duration = Duration::from_millis(300);
 
 /// Builds the client; on failure, finds out which file it was: the builder's own message may quote it.
 fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {

@@ -162,3 +162,18 @@ pub mod adr_0012_supervision {}
 ///
 /// **Price.** With notifiers or a probe, each change costs a few small writes into memory; a second generation of files stays on the volume until the proof.
 pub mod adr_0013_transactions {}
+
+/// # 14. Values live in secret pages, and connections do not outlive their use
+///
+/// **Decision.** The bytes of every [`SecretValue`](crate::secret::SecretValue) are in pages that the kernel takes out of its own view (memfd_secret(2)), else in pages
+/// that are locked and in no core dump, else, with a warning, on the heap. Small values share pages that are cut into slots. Whatever else a value passes through is wiped when
+/// it is freed, by the program's allocator; a connection that nobody needs for 300 ms is closed, since TLS and HTTP keep what they read last in buffers that live as long as it does.
+///
+/// **Why.** "Wiped when dropped" says nothing of the values that are kept, and an agent has to keep the newest ones: a template may need them again. The kernel has memory that
+/// no debugger, no dump and no `/proc/PID/mem` reaches, not even root's. Whether a promise about memory is kept can only be seen by looking: a test searches all of the process's memory for what it
+/// delivered, whole and in parts, in every form in which it travels.
+///
+/// **Price.** The mapping and borrowing of pages is the only unsafe code of this crate. Locked memory is limited (`RLIMIT_MEMLOCK`, 8 MiB by default), which is some
+/// ten thousand secrets. A source that is asked rarely gets a new connection, and a TLS handshake, each time. A server that is asked several times a second keeps its connection, and with it may
+/// keep what it answered last.
+pub mod adr_0014_secret_pages {}

@@ -1,0 +1,107 @@
+//! What was delivered is nowhere in the memory of the program that delivered it: the newest values are in pages that nobody else can read, and
+//! everything that passed through other memory was wiped.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use keywheel_tests::scan::{Copy, copies};
+use keywheel_tests::{Cloud, Launch, Process, Stage, wait};
+use serde_json::json;
+
+const SECOND: Duration = Duration::from_secs(1);
+const BOUND: Duration = Duration::from_secs(20);
+
+/// Returns a value that nobody else has, with characters that JSON and URLs write in another way.
+fn value() -> String {
+    let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(56).collect();
+    format!("{}/+\"{}", &text[..28], &text[28..])
+}
+
+#[test]
+fn a_planted_copy_is_found_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let value = value();
+    let hexadecimal: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut command = Command::new("/bin/sleep");
+    command.arg("60").env("RAW", &value).env("PART", &value[3..19]).env("HEX", &hexadecimal);
+    let sleep = Process::start("sleep", command, folder.path());
+    wait::until(BOUND, "the copies", || {
+        let found: Vec<(&str, usize)> =
+            copies(sleep.pid(), &[&value]).iter().map(|copy| (copy.form, copy.len)).collect();
+        let planted = [("raw", value.len()), ("raw", 16), ("hex", hexadecimal.len())];
+        planted.iter().all(|copy| found.contains(copy)).then_some(())
+    });
+}
+
+#[test]
+fn a_supervisor_keeps_nothing_of_what_its_command_got() {
+    let folder = tempfile::tempdir().unwrap();
+    let value = value();
+    fs::write(folder.path().join("password"), &value).unwrap();
+    let run = Launch::new("run")
+        .args(["--env", &format!("PASSWORD=file://{}/password", folder.path().display()), "--"])
+        .args(["/bin/sh", "-c", "echo started; exec sleep 60"])
+        .start();
+    wait::until(BOUND, "the command", || run.process().stdout().contains("started").then_some(()));
+    assert!(
+        wait::within(SECOND, || copies(run.process().pid(), &[&value]).is_empty().then_some(())).is_some()
+    );
+}
+
+#[test]
+fn nothing_of_a_value_is_left_one_second_after_it_was_delivered() {
+    let (stage, cloud) = (Stage::set(), Cloud::start());
+    let auth = format!("{{method: jwt, role: orders, token_file: {}}}", stage.token_file().display());
+    let configuration = format!(
+        "providers:\n  \
+         vault: {{kind: vault, address: \"{}\", ca_file: {}, auth: {auth}}}\n  \
+         aws: {{kind: aws, {}, {}}}\n\
+         deliveries:\n  - name: orders\n    directory: {}\n    secrets:\n      \
+         db: {{ref: \"vault://secret/db\", refresh: 1h}}\n      \
+         one: {{ref: \"aws://shop/one\", refresh: 1h}}\n      \
+         local: {{ref: \"file://{}\", refresh: 1h}}\n",
+        stage.bao.address(),
+        stage.bao.ca_file().display(),
+        cloud.settings(),
+        cloud.pod_identity(),
+        stage.directory().display(),
+        stage.pod().join("local").display(),
+    );
+    let put = || {
+        let values = [value(), value(), value()];
+        stage.bao.kv_put("secret", "db", &json!({"value": values[0]}));
+        cloud.moto.put("shop/one", &values[1]);
+        fs::write(stage.pod().join("local"), &values[2]).unwrap();
+        values
+    };
+    let login = fs::read_to_string(stage.token_file()).unwrap();
+    let mut seen = vec![put()];
+    let agent = Launch::agent(&configuration).start();
+    for _ in 0..5 {
+        let newest = seen.last().unwrap().clone();
+        wait::until(BOUND, "the delivery", || {
+            agent.process().assert_running();
+            let is_there = |(name, value): (&str, &String)| {
+                fs::read_to_string(stage.directory().join(name).join("value"))
+                    .is_ok_and(|read| read == *value)
+            };
+            ["db", "one", "local"].into_iter().zip(&newest).all(is_there).then_some(())
+        });
+        let values: Vec<&String> = seen.iter().flatten().chain([&login]).collect();
+        let left = || copies(agent.process().pid(), &values);
+        if wait::within(SECOND, || left().is_empty().then_some(())).is_none() {
+            let left: Vec<String> = left().iter().map(Copy::to_string).collect();
+            panic!("{} copies are left:\n{}", left.len(), left.join("\n"));
+        }
+        seen.push(put());
+        // Nothing is asked for but this, so that nothing overwrites by chance what an answer left.
+        let refresh = Launch::new("refresh").args(["--admin", agent.admin_address()]).output();
+        assert_eq!(refresh.code, Some(0), "{}", refresh.stderr);
+    }
+}
