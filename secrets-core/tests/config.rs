@@ -141,7 +141,7 @@ fn refuses_what_would_do_harm_or_nothing() {
         "needs either `process` or `pid_file`",
     );
     assert_mistake(&with("on_change: [{restart: {grace: soon}}]"), "5:33", "duration");
-    assert_mistake(&with("on_change: [{rollout: {kind: Deployment}}]"), "5:25", "cannot do this yet");
+    assert_mistake(&with("on_change: [{rollout: {kind: Deployment}}]"), "5:25", "needs `name`");
     assert_mistake(&with("owner: {uid: -1}"), "5:16", "must be a whole number");
     assert_mistake("  secrets: {\"a b\": memory://x}\n", "4:20", "a secret's name has letters");
     assert_mistake("  secrets: {s: {ref: memory://x, refresh: 1ms}}\n", "4:16", "at least 100ms");
