@@ -6,13 +6,15 @@
     reason = "a test that cannot set its stage has failed, and the panic says where"
 )]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
 use keywheel_tests::scan::{Copy, copies};
-use keywheel_tests::{Cloud, Launch, Process, Stage, wait};
+use keywheel_tests::{Cloud, Fault, Keywheel, Launch, Process, Stage, Tmpfs, soak, wait};
 use serde_json::json;
+use tempfile::TempDir;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BOUND: Duration = Duration::from_secs(20);
@@ -52,6 +54,122 @@ fn a_supervisor_keeps_nothing_of_what_its_command_got() {
     assert!(
         wait::within(SECOND, || copies(run.process().pid(), &[&value]).is_empty().then_some(())).is_some()
     );
+}
+
+/// An agent that delivers a secret of AWS and a file by a template, and every value that either had.
+struct Scene {
+    cloud: Cloud,
+    volume: Tmpfs,
+    source: TempDir,
+    agent: Keywheel,
+    values: Vec<String>,
+}
+
+impl Scene {
+    /// Delivers the first values. The template fails on those that begin with `!`.
+    fn set() -> Self {
+        let (cloud, volume) = (Cloud::start(), Tmpfs::mount(256 << 10));
+        let source = tempfile::tempdir().unwrap();
+        let values = vec![value(), value()];
+        cloud.moto.put("shop/one", &values[0]);
+        fs::write(source.path().join("local"), &values[1]).unwrap();
+        let configuration = format!(
+            "providers:\n  aws: {{kind: aws, {}, {}}}\n\
+             deliveries:\n  - name: orders\n    directory: {}\n    secrets:\n      \
+             one: {{ref: \"aws://shop/one\", refresh: 300ms}}\n      \
+             local: {{ref: \"file://{}/local\", refresh: 300ms}}\n    \
+             files: [{{path: all, value: \"{{% if local.value[0] == '!' %}}{{{{ none.none }}}}{{% endif %}}{{{{ one.value }}}} {{{{ local.value }}}}\"}}]\n",
+            cloud.settings(),
+            cloud.pod_identity(),
+            volume.path().join("orders").display(),
+            source.path().display(),
+        );
+        let agent = Launch::agent(&configuration).start();
+        let scene = Self { cloud, volume, source, agent, values };
+        scene.sees(&format!("{} {}", scene.values[0], scene.values[1]));
+        scene.is_clean("the first delivery");
+        scene
+    }
+
+    fn write(&mut self, value: String) {
+        let aside = self.source.path().join("aside");
+        fs::write(&aside, &value).unwrap();
+        fs::rename(aside, self.source.path().join("local")).unwrap();
+        self.values.push(value);
+    }
+
+    fn sees(&self, text: &str) {
+        let file = self.volume.path().join("orders/all");
+        wait::until(BOUND, "the delivery", || {
+            self.agent.process().assert_running();
+            fs::read_to_string(&file).is_ok_and(|read| read.ends_with(text)).then_some(())
+        });
+    }
+
+    /// Waits until the delivery, or one of its secrets, shows an error.
+    fn fails(&self, what: &str) {
+        wait::until(BOUND, what, || {
+            let delivery = self.agent.status()["deliveries"][0].clone();
+            let secrets = delivery["secrets"].as_array().unwrap();
+            let mut errors = secrets.iter().map(|secret| &secret["error"]).chain([&delivery["error"]]);
+            errors.any(|error| !error.is_null()).then_some(())
+        });
+        self.is_clean(what);
+    }
+
+    /// Asserts that a second later nothing of any value is left.
+    fn is_clean(&self, what: &str) {
+        let left = || copies(self.agent.process().pid(), &self.values);
+        if wait::within(SECOND, || left().is_empty().then_some(())).is_none() {
+            let left: Vec<String> = left().iter().map(Copy::to_string).collect();
+            panic!("{} copies are left after {what}:\n{}", left.len(), left.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn errors_on_the_way_leave_nothing() {
+    let mut scene = Scene::set();
+    // First, while no replaced generation can make room.
+    if scene.volume.is_limited() {
+        let path = scene.volume.path().join("filler");
+        let mut filler = File::create(&path).unwrap();
+        while filler.write_all(&[b'x'; 4096]).is_ok() {}
+        scene.write(value());
+        scene.fails("a full volume");
+        fs::remove_file(path).unwrap();
+    }
+    scene.write(value());
+    scene.sees(scene.values.last().unwrap());
+
+    let broken = value();
+    scene.values.push(broken.clone());
+    scene.cloud.faults.show(Fault::Cut);
+    scene.cloud.moto.put("shop/one", &broken);
+    scene.fails("an answer that broke off");
+    scene.cloud.faults.heal();
+    wait::until(BOUND, "the answer", || {
+        fs::read_to_string(scene.volume.path().join("orders/all"))
+            .is_ok_and(|read| read.starts_with(&broken))
+            .then_some(())
+    });
+    scene.is_clean("recovery");
+
+    scene.write(format!("!{}", value()));
+    scene.fails("a template that failed");
+    scene.write(value());
+    scene.sees(scene.values.last().unwrap());
+    scene.is_clean("all of it");
+}
+
+#[test]
+fn many_changes_leave_nothing() {
+    let mut scene = Scene::set();
+    for _ in 0..soak::count(100, 1000) {
+        scene.write(value());
+        scene.sees(scene.values.last().unwrap());
+    }
+    scene.is_clean("many changes");
 }
 
 #[test]
