@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::compare::{self, Change};
 use super::failure::Failure;
@@ -19,7 +20,7 @@ use super::remove;
 use super::retired::Retired;
 use super::staged::Staged;
 use super::step::Step;
-use super::volume;
+use super::{swap, volume};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::payload::{Owner, Payload};
@@ -94,6 +95,13 @@ impl AtomicDir {
         let held = held.and_then(Generation::parse);
         let opened = volume::open_or_make(&settings.directory, settings.allow_disk);
         let (root, volume) = opened.map_err(|error| located(error, &settings))?;
+        if volume.is_memory() && swap::may_take(&root) {
+            warn!(
+                delivery = settings.name,
+                directory = %settings.directory.display(),
+                "this machine has swap, which may take the files to a disk; mount the tmpfs with `noswap` (Linux 6.4)"
+            );
+        }
         recover(&root, held.as_ref(), &settings).map_err(|failure| located(failure.into(), &settings))?;
         Ok(Self {
             settings,

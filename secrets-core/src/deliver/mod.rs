@@ -33,6 +33,7 @@ mod room;
 mod stage;
 mod staged;
 mod step;
+mod swap;
 mod volume;
 
 pub use self::atomic_dir::{AtomicDir, Settings, Written};
