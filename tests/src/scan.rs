@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -28,6 +29,22 @@ pub struct Copy {
 
 /// How much of a value counts as a copy of it.
 pub const PART: usize = 16;
+
+/// Tells whether the memory of the process can be looked into, and there is memory that cannot: what is missing here is no fault of the program.
+#[allow(clippy::print_stderr, reason = "whoever reads the test's output has to know what was not looked at")]
+pub fn is_possible(pid: u32) -> bool {
+    let may_look = File::open(format!("/proc/{pid}/mem")).is_ok();
+    // memfd_secret(2), by its number; there is no safe call for it.
+    let probe = "import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(447, 0) < 0)";
+    let has_secret =
+        Command::new("python3").args(["-c", probe]).status().is_ok_and(|status| status.success());
+    if !may_look || !has_secret {
+        eprintln!(
+            "SKIPPED: may look into a closed process: {may_look}; the kernel has secret memory: {has_secret}"
+        );
+    }
+    may_look && has_secret
+}
 
 /// Returns every copy of one of `values` in the memory of the process that can be read.
 ///
