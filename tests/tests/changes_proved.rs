@@ -152,6 +152,31 @@ fn an_application_that_breaks_gets_back_what_it_worked_with() {
     );
 }
 
+#[test]
+fn the_lease_that_an_application_goes_back_to_is_alive() {
+    // Replaced when a third of their life is left, which is more than a proof takes.
+    let accounts = Accounts::set(4 * SECOND, 15 * SECOND);
+    let trusted = accounts.stage.pod().join("trusted");
+    let more = format!(
+        "    verify: {{exec: [/bin/sh, -c, 'cmp -s {} {}'], within: 1s, interval: 100ms}}\n    overlap: 10s\n",
+        accounts.file().display(),
+        trusted.display()
+    );
+    let agent = accounts.start(&accounts.configuration("creds/app", "1s", &more));
+    // The application works with the first one, and with no other.
+    std::fs::copy(accounts.file(), &trusted).unwrap();
+    let first = accounts.user();
+    let probe = accounts.probe();
+    let rollbacks = || agent.status()["deliveries"][0]["rollbacks"].as_u64().unwrap();
+    wait::until(20 * SECOND, "the way back", || (rollbacks() == 1).then_some(()));
+    wait::throughout(2 * SECOND, "the first account", || {
+        accounts.user() == first && accounts.made().contains(&first) && rollbacks() == 1
+    });
+    let seen = probe.finish();
+    eprintln!("{} logins, {} failed, {} users", seen.probes, seen.failed, seen.users.len());
+    assert_eq!((seen.failed, seen.users.len()), (0, 2), "{seen:?}");
+}
+
 fn app_serves(app: &WebApp) -> bool {
     keywheel_tests::http::get(&app.url("/")).is_ok_and(|answer| answer.status == 200)
 }
