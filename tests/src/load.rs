@@ -20,7 +20,7 @@ pub struct Load {
 pub struct Answers {
     /// How many requests were answered with 200.
     pub good: usize,
-    /// When each other request ended, on [`wait::monotonic`]'s clock, and with what.
+    /// When each other request began, on [`wait::monotonic`]'s clock, and with what.
     pub failed: Vec<(Duration, String)>,
     /// The different pages.
     pub pages: BTreeSet<String>,
@@ -60,15 +60,14 @@ impl Drop for Load {
 fn ask_until(url: &str, over: &AtomicBool) -> Answers {
     let mut answers = Answers::default();
     while !over.load(Ordering::Relaxed) {
+        let begun = wait::monotonic();
         match http::get(url) {
             Ok(answer) if answer.status == 200 => {
                 answers.good += 1;
                 answers.pages.insert(answer.text());
             }
-            Ok(answer) => {
-                answers.failed.push((wait::monotonic(), format!("{}: {}", answer.status, answer.text())))
-            }
-            Err(error) => answers.failed.push((wait::monotonic(), error.to_string())),
+            Ok(answer) => answers.failed.push((begun, format!("{}: {}", answer.status, answer.text()))),
+            Err(error) => answers.failed.push((begun, error.to_string())),
         }
         thread::sleep(BREATH);
     }
