@@ -3,10 +3,9 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
-use std::time::Duration;
-
 use keywheel_core::notify::{Mark, Rollouts, Workload, WorkloadKind};
 use keywheel_providers::kubernetes::Pod;
+use keywheel_tests::wait::until_async as until;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -71,7 +70,8 @@ impl Stage {
 
     async fn until_replica_sets(&self, count: usize) {
         let api = self.api("apps", "ReplicaSet");
-        let counted = async || api.list(&ListParams::default()).await.unwrap().items.len() == count;
+        let counted =
+            async || (api.list(&ListParams::default()).await.unwrap().items.len() == count).then_some(());
         until("replica sets", counted).await;
     }
 
@@ -83,17 +83,6 @@ impl Stage {
     fn workload(&self, kind: WorkloadKind, name: &str) -> Workload {
         Workload { kind, name: name.into(), namespace: Some(self.namespace.clone()) }
     }
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let polling = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), polling)
-        .await
-        .unwrap_or_else(|_| panic!("not within 30 s: {what}"));
 }
 
 fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
@@ -169,7 +158,7 @@ async fn refusals_say_what_to_do_and_one_verb_is_enough() {
     let binding = json!({"roleRef": role, "subjects": [subject]});
     stage.create("rbac.authorization.k8s.io", "RoleBinding", "rollout", binding).await;
     let mark = mark("2");
-    until("the role to count", async || pod.roll_out(&workload, &mark).await.is_ok()).await;
+    until("the role to count", async || pod.roll_out(&workload, &mark).await.ok()).await;
     assert_eq!(stage.template("Deployment").await.0, 2);
 
     let other = stage.workload(WorkloadKind::Deployment, "other");

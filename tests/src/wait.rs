@@ -23,6 +23,24 @@ pub fn within<T>(bound: Duration, mut probe: impl FnMut() -> Option<T>) -> Optio
     }
 }
 
+/// Calls `probe` until it returns a value, and returns that; other tasks of the runtime go on meanwhile.
+///
+/// # Panics
+///
+/// When 30 s have passed; the message names `what`.
+pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
+        loop {
+            if let Some(value) = probe().await {
+                return value;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let polled = tokio::time::timeout(Duration::from_secs(30), polling).await;
+    polled.unwrap_or_else(|_| panic!("waited 30 s in vain for: {what}"))
+}
+
 /// Calls `holds` over and over for the whole of `span`.
 ///
 /// # Panics

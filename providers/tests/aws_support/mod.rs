@@ -1,6 +1,6 @@
 //! What the tests of the `aws` providers share.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 #[path = "../log/mod.rs"]
 mod log;
@@ -19,8 +19,8 @@ use keywheel_providers::aws::AwsKind;
 use keywheel_tests::Cloud;
 use tokio::task::JoinHandle;
 
-#[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use self::log::Log;
+pub(crate) use keywheel_tests::wait::until_async as until;
 
 /// A [`Cloud`], and providers that ask it.
 pub(crate) struct Stage(Cloud);
@@ -97,18 +97,6 @@ pub(crate) fn context_with(limits: BudgetLimits, timeout: Duration) -> Context {
 pub(crate) fn maintained(aws: &Arc<dyn Provider>) -> JoinHandle<()> {
     let aws = Arc::clone(aws);
     tokio::spawn(async move { aws.maintain().await })
-}
-
-/// Waits until `probe` returns a value, without holding up the runtime.
-pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let bound = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(value) = probe().await {
-            return value;
-        }
-        assert!(tokio::time::Instant::now() < bound, "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Parses a reference.

@@ -1,6 +1,6 @@
 //! What the tests of the `vault` provider share.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 #[path = "../log/mod.rs"]
 mod log;
@@ -24,8 +24,8 @@ use keywheel_tests::{OpenBao, Postgres};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-#[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use self::log::Log;
+pub(crate) use keywheel_tests::wait::until_async as until;
 
 /// Makes a provider for `bao` as the environment of its users would, with more variables.
 pub(crate) fn provider(bao: &OpenBao, variables: &[(&str, &str)]) -> Arc<dyn Provider> {
@@ -168,18 +168,6 @@ path "sys/leases/revoke" { capabilities = ["update"] }
 pub(crate) fn maintained(vault: &Arc<dyn Provider>) -> JoinHandle<()> {
     let vault = Arc::clone(vault);
     tokio::spawn(async move { vault.maintain().await })
-}
-
-/// Waits until `probe` returns a value, without holding up the runtime.
-pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let bound = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(value) = probe().await {
-            return value;
-        }
-        assert!(tokio::time::Instant::now() < bound, "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// Returns what a provider is built with.
