@@ -13,8 +13,12 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
 /// A pattern of five fields (minute, hour, day of month, month, day of week; also `@daily` and the like) in a time zone.
 ///
-/// Where clocks are set ahead, a time that does not exist counts as the first moment after the gap; where they are set back, a time that exists
-/// twice counts once, unless the pattern has a wildcard for it, as in Vixie's cron.
+/// The time of a pattern that has one a day (one minute, one hour) never gets lost and never doubles: where clocks are set ahead, a time that does not exist
+/// counts as the first moment after the gap; where they are set back, one that exists twice counts once, the first. A pattern with several times a day (a wildcard, a
+/// list, a range or a step) follows the clock on the wall: what it shows never does not count, and what it shows twice counts twice.
+///
+/// Of a day of month and a day of week that are both given, either will do. `L` is the last day of the month, `FRI#2` its second Friday, `FRI#L` its last,
+/// `15W` the weekday nearest to the 15th.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cron {
     pattern: Pattern,
@@ -42,7 +46,19 @@ impl Cron {
     /// Which of them is wrong.
     pub fn try_new(pattern: &str, zone: &str) -> Result<Self, CronError> {
         let zone = TimeZone::get(zone).map_err(|_| CronError::Zone)?;
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        Self::parse(pattern, zone, Seconds::Disallowed)
+    }
+
+    /// Takes a pattern that may have a field for the second before the five, which is 0 without it, and a time zone.
+    ///
+    /// # Errors
+    /// [`CronError::Pattern`] and [`CronError::Never`].
+    pub fn try_with_seconds(pattern: &str, zone: TimeZone) -> Result<Self, CronError> {
+        Self::parse(pattern, zone, Seconds::Optional)
+    }
+
+    fn parse(pattern: &str, zone: TimeZone, seconds: Seconds) -> Result<Self, CronError> {
+        let parser = CronParser::builder().seconds(seconds).year(Year::Disallowed).build();
         let pattern = parser.parse(pattern).map_err(|_| CronError::Pattern)?;
         let cron = Self { pattern, zone };
         // Any year will do, a leap year within it: the calendar repeats.
