@@ -40,6 +40,7 @@ pub mod quote;
 pub mod reference;
 pub mod registry;
 pub mod render;
+pub mod rotation;
 pub mod schedule;
 pub mod secret;
 pub mod state;

@@ -218,3 +218,14 @@ fn syntax_mistake(error: &serde_saphyr::Error) -> Mistake {
     let end = [", set DuplicateKeyPolicy", " at line "].iter().filter_map(|mark| line.find(mark)).min();
     mistake(place, format!("not valid YAML: {}", &line[..end.unwrap_or(line.len())]))
 }
+
+/// Reads one value of a configuration, for the tests of what is read elsewhere; returns every mistake as a configuration would report it.
+#[cfg(test)]
+pub(crate) fn read_item<T>(text: &str, read: impl FnOnce(&Item<'_>) -> Option<T>) -> Result<T, Vec<String>> {
+    let root: Node =
+        serde_saphyr::from_str(text).map_err(|error| vec![syntax_mistake(&error).to_string()])?;
+    let mistakes = Mistakes::default();
+    let value = read(&Item::new(&root, String::new(), &mistakes));
+    let mistakes: Vec<String> = mistakes.into_sorted().iter().map(Mistake::to_string).collect();
+    value.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+}
