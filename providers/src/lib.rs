@@ -8,6 +8,8 @@ pub mod env;
 pub mod file;
 #[cfg(any(feature = "aws", feature = "vault"))]
 mod https;
+#[cfg(feature = "keys")]
+pub mod keys;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 #[cfg(feature = "vault")]
