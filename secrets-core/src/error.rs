@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Notify,
     /// What was to be delivered is not valid, or the application does not work with it.
     Rejected,
+    /// Somebody else changed it since it was looked at; nothing was changed by this.
+    Conflict,
     /// The source has no such operation.
     Unsupported,
     /// A token for one use was used up by somebody else, or was not made for what it should hold: what it held may be known to others.
@@ -62,6 +64,7 @@ impl ErrorKind {
             Self::Deliver => "delivery failed",
             Self::Notify => "notification failed",
             Self::Rejected => "rejected",
+            Self::Conflict => "changed meanwhile",
             Self::Unsupported => "not supported",
             Self::Intercepted => "possibly intercepted",
         }

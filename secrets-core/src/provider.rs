@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, Parent, Term};
 use crate::reference::SecretRef;
+use crate::rotation::Store;
 use crate::secret::{Secret, Version};
 
 /// Reads secrets from one place.
@@ -68,6 +69,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Returns what tends to the leases of the secrets read here; none where the source makes no leases.
     fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// Returns what writes secrets here; none where they can only be read.
+    fn store(&self) -> Option<&dyn Store> {
         None
     }
 
@@ -157,6 +163,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn leases(&self) -> Option<&dyn Leases> {
         (**self).leases()
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        (**self).store()
     }
 
     fn realm(&self) -> String {

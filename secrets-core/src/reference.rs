@@ -44,6 +44,16 @@ impl SecretRef {
         self.field.as_ref()
     }
 
+    /// Returns a reference to `path` at the same provider, with the same parameters and no field.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a path that no reference can have.
+    pub fn at(&self, path: &str) -> crate::Result<Self> {
+        let moved = Self { path: path.to_owned(), field: None, ..self.clone() };
+        let parsed = moved.to_string().parse::<Self>();
+        parsed.map_err(|error| crate::Error::config("find place", error.to_string()))
+    }
+
     /// Returns the same reference without its field: what one read at the provider answers.
     #[must_use]
     pub fn whole(&self) -> Self {

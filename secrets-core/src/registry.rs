@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::layer::Budget;
 use crate::provider::Provider;
+use crate::rotation::StrategyKind;
 use crate::state::Slot;
 
 /// A kind of provider, such as `vault`: it reads its settings and hands out a [`Blueprint`].
@@ -56,10 +57,11 @@ pub struct Context {
     pub slot: Slot,
 }
 
-/// The kinds that a program was built with.
+/// The kinds of providers and of rotation strategies that a program was built with.
 #[derive(Debug, Default)]
 pub struct Registry {
     kinds: Vec<Box<dyn Kind>>,
+    strategies: Vec<Box<dyn StrategyKind>>,
 }
 
 impl Registry {
@@ -83,6 +85,33 @@ impl Registry {
                 format!("unknown provider kind {name:?}; known: {}", known.join(", ")),
             )
         })
+    }
+
+    /// Adds a kind of rotation strategy.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: impl StrategyKind + 'static) -> Self {
+        self.strategies.push(Box::new(strategy));
+        self
+    }
+
+    /// Returns the strategy of that name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config); the message names the known ones.
+    pub fn strategy(&self, name: &str) -> Result<&dyn StrategyKind> {
+        self.strategies
+            .iter()
+            .find(|strategy| strategy.name() == name)
+            .map(|strategy| &**strategy)
+            .ok_or_else(|| {
+                let known = self.strategies().join(", ");
+                Error::config("find strategy", format!("unknown strategy {name:?}; known: {known}"))
+            })
+    }
+
+    /// Returns the names of the strategies.
+    pub fn strategies(&self) -> Vec<&'static str> {
+        self.strategies.iter().map(|strategy| strategy.name()).collect()
     }
 
     /// Returns the names that a reference may use without a configured provider: the kinds' own and their aliases.

@@ -197,6 +197,11 @@ impl Secret {
         &self.fields
     }
 
+    /// Returns the fields alone.
+    pub fn into_fields(self) -> BTreeMap<String, Value> {
+        self.fields
+    }
+
     /// Returns the state that the source was in.
     pub fn version(&self) -> &Version {
         &self.version

@@ -47,6 +47,44 @@ impl Value {
         }
     }
 
+    /// Copies the value, which is named for what it does: there is one more to be wiped.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let bytes = |bytes: &SecretValue| SecretValue::copy_of(bytes.expose_secret());
+        match self {
+            Self::Null => Self::Null,
+            Self::Bool(value) => Self::Bool(*value),
+            Self::Number(value) => Self::Number(bytes(value)),
+            Self::Bytes(value) => Self::Bytes(bytes(value)),
+            Self::List(values) => Self::List(values.iter().map(Self::copy).collect()),
+            Self::Map(values) => {
+                Self::Map(values.iter().map(|(name, value)| (name.clone(), value.copy())).collect())
+            }
+        }
+    }
+
+    /// Tells whether both are the same, in structure and bytes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Number(one), Self::Number(other)) | (Self::Bytes(one), Self::Bytes(other)) => {
+                one.expose_secret() == other.expose_secret()
+            }
+            (Self::List(one), Self::List(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
+            }
+            (Self::Map(one), Self::Map(other)) => {
+                one.len() == other.len()
+                    && one
+                        .iter()
+                        .zip(other)
+                        .all(|((name, one), (other_name, other))| name == other_name && one.is_same(other))
+            }
+            _ => false,
+        }
+    }
+
     /// Returns a view that `serde` can write, secrets included. Named for what it does: look for it in an audit.
     pub fn expose(&self) -> Exposed<'_> {
         Exposed(self)

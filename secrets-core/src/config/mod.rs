@@ -24,6 +24,7 @@ pub use self::provider::{ProviderConfig, add_from_environment};
 pub use self::section::{Item, Mistake, Mistakes, Section, Setting};
 use crate::environment::Environment;
 use crate::registry::Registry;
+use crate::rotation::{self, RotationConfig};
 
 /// A whole configuration, valid in itself.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// What is delivered where; a configuration for `keywheel get` needs none.
     pub deliveries: Vec<DeliveryConfig>,
+    /// What is rotated at its source; only `keywheel rotate` does it.
+    pub rotations: Vec<RotationConfig>,
     /// Where the admin endpoint listens; nowhere when it is left out.
     pub admin: Option<Listen>,
     /// The directory that lets a restarted program keep its logins and leases; absolute, and below `/`.
@@ -79,6 +82,7 @@ impl Config {
         Self {
             providers,
             deliveries: Vec::new(),
+            rotations: Vec::new(),
             admin: None,
             state_directory: None,
             revoke_on_shutdown: true,
@@ -151,8 +155,13 @@ fn read_root(
     known.extend(registry.names().into_iter().map(str::to_owned));
     let around = delivery::Around { folder, providers: &known, environment };
     let deliveries = root.item("deliveries").map(|list| delivery::read(&list, around)).unwrap_or_default();
-    let references =
-        deliveries.iter().flat_map(|delivery| delivery.secrets.values()).map(|secret| &secret.reference);
+    let rotations =
+        root.item("rotations").map(|list| rotation::read_config(&list, registry, &known)).unwrap_or_default();
+    let references = deliveries
+        .iter()
+        .flat_map(|delivery| delivery.secrets.values())
+        .map(|secret| &secret.reference)
+        .chain(rotations.iter().flat_map(RotationConfig::references));
     for reference in references.filter(|reference| known.contains(reference.provider())) {
         if let Err(error) = provider::add_from_environment(&mut providers, reference, registry, environment) {
             root.mistake(error.reason());
@@ -170,9 +179,8 @@ fn read_root(
         }
     }
     let revoke_on_shutdown = root.optional("revoke_on_shutdown").unwrap_or(true);
-    root.not_yet("rotations");
     root.finish();
-    Some(Config { providers, deliveries, admin, state_directory, revoke_on_shutdown })
+    Some(Config { providers, deliveries, rotations, admin, state_directory, revoke_on_shutdown })
 }
 
 impl Setting for Listen {

@@ -193,6 +193,11 @@ impl<'a> Section<'a> {
 
     /// Returns all entries, for a mapping whose keys are names that the user chose.
     pub fn named(self) -> Vec<(&'a str, Item<'a>)> {
+        self.entries()
+    }
+
+    /// Returns all entries, whether or not they were asked for.
+    pub(crate) fn entries(&self) -> Vec<(&'a str, Item<'a>)> {
         self.entries.iter().map(|(name, _, node)| (name.as_str(), self.child(name, node))).collect()
     }
 

@@ -10,6 +10,7 @@ use tracing::debug;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
+use crate::rotation::Store;
 use crate::secret::{Secret, Version};
 
 /// How often and how long a temporary failure is tried again.
@@ -43,9 +44,20 @@ impl<P: Provider> Retry<P> {
     pub fn new(inner: P, policy: RetryPolicy) -> Self {
         Self { inner, policy }
     }
+}
 
-    fn is_worth_it(&self, error: &Error) -> bool {
-        let soon = error.retry_after().is_none_or(|after| after <= self.policy.longest);
+impl RetryPolicy {
+    /// Makes a call, and again while it fails temporarily.
+    pub(crate) async fn run<T, F: Future<Output = Result<T>>>(self, call: impl FnMut() -> F) -> Result<T> {
+        call.retry(FullJitter(self))
+            .when(|error: &Error| self.is_worth_it(error))
+            .adjust(|error: &Error, wait| wait.map(|wait| error.retry_after().unwrap_or(wait)))
+            .notify(|error, wait| debug!(%error, ?wait, "trying again"))
+            .await
+    }
+
+    fn is_worth_it(self, error: &Error) -> bool {
+        let soon = error.retry_after().is_none_or(|after| after <= self.longest);
         error.is_temporary() && error.kind() != ErrorKind::Timeout && soon
     }
 }
@@ -67,17 +79,6 @@ impl BackoffBuilder for FullJitter {
     }
 }
 
-macro_rules! retried {
-    ($self:ident, $call:expr) => {
-        (|| $call)
-            .retry(FullJitter($self.policy))
-            .when(|error: &Error| $self.is_worth_it(error))
-            .adjust(|error: &Error, wait| wait.map(|wait| error.retry_after().unwrap_or(wait)))
-            .notify(|error, wait| debug!(%error, ?wait, "trying again"))
-            .await
-    };
-}
-
 #[async_trait]
 impl<P: Provider> Provider for Retry<P> {
     fn validate(&self, reference: &SecretRef) -> Result<()> {
@@ -85,11 +86,11 @@ impl<P: Provider> Provider for Retry<P> {
     }
 
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
-        retried!(self, self.inner.read(reference))
+        self.policy.run(|| self.inner.read(reference)).await
     }
 
     async fn read_if_changed(&self, reference: &SecretRef, known: &Version) -> Result<Option<Secret>> {
-        retried!(self, self.inner.read_if_changed(reference, known))
+        self.policy.run(|| self.inner.read_if_changed(reference, known)).await
     }
 
     fn changes(&self, reference: &SecretRef) -> Option<watch::Receiver<()>> {
@@ -107,6 +108,10 @@ impl<P: Provider> Provider for Retry<P> {
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases()
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        self.inner.store()
     }
 
     fn realm(&self) -> String {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
+use crate::rotation::Store;
 use crate::secret::{Secret, Version};
 
 /// Bounds each call of a provider in time. The bound is for the whole call: a provider that waits for its budget on the way bounds its
@@ -64,6 +65,10 @@ impl<P: Provider> Provider for Timeout<P> {
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases()
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        self.inner.store()
     }
 
     fn realm(&self) -> String {

@@ -21,7 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Leases, Provider, only_parameters};
 use crate::reference::SecretRef;
 use crate::registry::{Blueprint, Context, Kind};
-use crate::secret::{Secret, SecretValue, Version};
+use crate::rotation::copy;
+use crate::secret::{Secret, Version};
 use crate::value::Value;
 
 /// A source of secrets in memory, and the provider (and kind, `memory`) that reads it; made for tests and demonstrations.
@@ -242,25 +243,9 @@ impl Source {
         }
         let found = self.secrets.get(path).and_then(|slot| Some((slot.fields.as_ref()?, slot.version)));
         match found {
-            Some((fields, version)) => Secret::try_new(copy_map(fields), Version::new(version)),
+            Some((fields, version)) => Secret::try_new(copy(fields), Version::new(version)),
             None => Err(Error::new(ErrorKind::NotFound, "read", "there is no such secret")),
         }
-    }
-}
-
-fn copy_map(fields: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    fields.iter().map(|(name, value)| (name.clone(), copy(value))).collect()
-}
-
-fn copy(value: &Value) -> Value {
-    let copy_bytes = |value: &SecretValue| SecretValue::copy_of(value.expose_secret());
-    match value {
-        Value::Null => Value::Null,
-        Value::Bool(value) => Value::Bool(*value),
-        Value::Number(value) => Value::Number(copy_bytes(value)),
-        Value::Bytes(value) => Value::Bytes(copy_bytes(value)),
-        Value::List(values) => Value::List(values.iter().map(copy).collect()),
-        Value::Map(values) => Value::Map(copy_map(values)),
     }
 }
 
