@@ -35,7 +35,12 @@ impl Logical {
     pub(super) fn write(path: impl Into<String>, fields: &impl Serialize) -> Self {
         // Names and texts: nothing that JSON could not hold.
         let body = serde_json::to_vec(fields).unwrap_or_default();
-        Self { method: Verb::Write, path: path.into(), body: body.into() }
+        Self::write_body(path, body.into())
+    }
+
+    /// Writes to `path` what is JSON already.
+    pub(super) fn write_body(path: impl Into<String>, body: Zeroizing<Vec<u8>>) -> Self {
+        Self { method: Verb::Write, path: path.into(), body }
     }
 }
 

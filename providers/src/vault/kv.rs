@@ -139,7 +139,7 @@ pub(super) async fn list(session: &Session, mount: &Mount, folder: &str) -> Resu
     }
 }
 
-fn refused(session: &Session, answer: &Answer, policy_path: &str) -> Error {
+pub(super) fn refused(session: &Session, answer: &Answer, policy_path: &str) -> Error {
     let error = error::refused(answer);
     match error.kind() {
         ErrorKind::PermissionDenied => {
@@ -165,21 +165,21 @@ struct Answer1 {
 }
 
 #[derive(Deserialize)]
-struct Outer<T> {
-    data: T,
+pub(super) struct Outer<T> {
+    pub(super) data: T,
 }
 
 #[derive(Deserialize)]
-struct Answer2 {
-    data: Option<BTreeMap<String, Value>>,
-    metadata: VersionMetadata,
+pub(super) struct Answer2 {
+    pub(super) data: Option<BTreeMap<String, Value>>,
+    pub(super) metadata: VersionMetadata,
 }
 
 #[derive(Deserialize)]
-struct VersionMetadata {
-    version: u64,
+pub(super) struct VersionMetadata {
+    pub(super) version: u64,
     #[serde(default)]
-    created_time: String,
+    pub(super) created_time: String,
     #[serde(default)]
     deletion_time: String,
     #[serde(default)]

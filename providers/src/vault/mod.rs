@@ -49,6 +49,12 @@
 //!
 //! With `wrapped=FILE` alone, the secret is behind the wrapping token in that file.
 //!
+//! # Rotation
+//!
+//! KV of both versions is a store of rotations; the record of a rotation of `MOUNT/PATH` is at `MOUNT/keywheel/rotation/PATH`. With version 2 both are
+//! written by check-and-set. Version 1 has no such thing: what is there is looked at before it is written, and two rotators at the same moment
+//! could both believe that they are alone.
+//!
 //! # Requests
 //!
 //! The first read of a mount asks which engine serves it, once for all. A read is one request. A poll of KV version 2 is one request for all secrets of a
@@ -66,6 +72,7 @@ mod mount;
 mod provider;
 mod session;
 mod settings;
+mod store;
 mod survey;
 mod target;
 mod transport;

@@ -8,6 +8,7 @@ use keywheel_core::fingerprint::Fingerprint;
 use keywheel_core::layer::Budget;
 use keywheel_core::provider::{Ending, Leases};
 use keywheel_core::registry::Context;
+use keywheel_core::rotation::Store;
 use keywheel_core::{Clock, Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
 
 use super::kv::{self, Found, Newest};
@@ -30,7 +31,7 @@ pub(super) struct VaultProvider {
     budget: Arc<Budget>,
     mounts: Mounts,
     survey: Survey,
-    fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
     written: Written,
     minting: Minting,
     wrapped: Wrapped,
@@ -119,7 +120,7 @@ impl VaultProvider {
         Ok((secret.version() != known || rewritten).then_some(secret))
     }
 
-    async fn mount(&self, target: &Target<'_>) -> Result<Arc<Mount>> {
+    pub(super) async fn mount(&self, target: &Target<'_>) -> Result<Arc<Mount>> {
         match target.engine() {
             Some(engine) => Ok(self.mounts.given(target.path, engine)),
             None => self.mounts.find(&self.session, target.path).await,
@@ -175,7 +176,7 @@ impl VaultProvider {
         error.with("provider", &self.name)
     }
 
-    fn place(&self, error: Error, reference: &SecretRef) -> Error {
+    pub(super) fn place(&self, error: Error, reference: &SecretRef) -> Error {
         self.named(error).with("reference", reference.whole())
     }
 }
@@ -213,6 +214,10 @@ impl Provider for VaultProvider {
         Some(self)
     }
 
+    fn store(&self) -> Option<&dyn Store> {
+        Some(self)
+    }
+
     fn realm(&self) -> String {
         self.session.realm()
     }
@@ -226,7 +231,7 @@ impl Provider for VaultProvider {
     }
 }
 
-fn below<'a>(mount: &Mount, target: &Target<'a>) -> Result<&'a str> {
+pub(super) fn below<'a>(mount: &Mount, target: &Target<'a>) -> Result<&'a str> {
     mount.below(target.path).ok_or_else(|| {
         let reason = "the path names a mount and nothing below it";
         Error::config("read", reason).with("mount", &mount.path)
