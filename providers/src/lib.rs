@@ -1,4 +1,5 @@
-//! The places that Keywheel reads secrets from: one file or folder, one feature and one registration line each.
+//! The places that Keywheel reads secrets from, and the [`strategies`] by which credentials are replaced: one file or folder, one feature and one
+//! registration line each.
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -12,13 +13,14 @@ mod https;
 pub mod keys;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+pub mod strategies;
 #[cfg(feature = "vault")]
 pub mod vault;
 
 use keywheel_core::notify::Cluster;
 use keywheel_core::registry::Registry;
 
-/// Returns the kinds of providers that this program was built with.
+/// Returns the kinds of providers and of strategies that this program was built with.
 pub fn registry() -> Registry {
     let kinds = Registry::default();
     #[cfg(feature = "aws")]
@@ -31,6 +33,10 @@ pub fn registry() -> Registry {
     let kinds = kinds.with(file::FileKind);
     #[cfg(feature = "vault")]
     let kinds = kinds.with(vault::VaultKind::default());
+    #[cfg(feature = "postgres")]
+    let kinds = kinds.with_strategy(strategies::postgres::PostgresStrategy);
+    #[cfg(feature = "random")]
+    let kinds = kinds.with_strategy(strategies::random::RandomStrategy);
     kinds
 }
 

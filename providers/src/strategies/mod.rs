@@ -1,0 +1,8 @@
+//! How credentials are replaced at the systems that they are for: one file or folder, one feature and one registration line each.
+
+#[cfg(feature = "postgres")]
+mod accounts;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "random")]
+pub mod random;

@@ -1,0 +1,113 @@
+//! PostgreSQL over the program's one TLS library.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use keywheel_core::{Error, Result};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::ConfigVerifierExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_postgres::tls::{ChannelBinding, TlsConnect};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Encrypts a connection to one server, which has to prove that it has its name.
+#[derive(Clone)]
+pub(super) struct Connector {
+    tls: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Connector {
+    /// Trusts the authorities in `ca_file` alone, or the system's.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no certificate.
+    pub(super) fn try_new(host: &str, ca_file: Option<&Path>) -> Result<Self> {
+        let config = match ca_file {
+            Some(file) => {
+                ClientConfig::builder().with_root_certificates(authorities(file)?).with_no_client_auth()
+            }
+            None => ClientConfig::with_platform_verifier().map_err(|_| {
+                Error::config("connect", "the system's certificate authorities cannot be read")
+                    .with_help("name the authority's file as `ca_file`")
+            })?,
+        };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Error::config("connect", format!("{host:?} is not a server's name")))?;
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), name })
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore> {
+    let wrong = |reason: &str| Error::config("connect", reason).with("ca_file", file.display());
+    let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot read the file: {error}")))?;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|_| wrong("the CA file is not PEM certificates"))?;
+        store.add(certificate).map_err(|_| wrong("the CA file holds something that is not a certificate"))?;
+    }
+    match store.is_empty() {
+        true => Err(wrong("the CA file holds no certificate")),
+        false => Ok(store),
+    }
+}
+
+impl TlsConnect<TcpStream> for Connector {
+    type Stream = Encrypted;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted>> + Send>>;
+
+    fn connect(self, stream: TcpStream) -> Self::Future {
+        Box::pin(async move { self.tls.connect(self.name, stream).await.map(Encrypted) })
+    }
+}
+
+/// A connection that is encrypted. The server is known by its certificate; the login is not bound to it once more.
+pub(super) struct Encrypted(TlsStream<TcpStream>);
+
+impl tokio_postgres::tls::TlsStream for Encrypted {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
