@@ -68,6 +68,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "URL", default_value = DEFAULT_ADMIN)]
         admin: Address,
     },
+    /// Rotate secrets at their source: make a new value, install it, prove it, publish it, retire the old one
+    Rotate(RotateArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -152,6 +154,74 @@ pub(crate) struct RunArgs {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct RotateArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<RotateCommand>,
+    #[command(flatten)]
+    pub(crate) once: RotateOnce,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RotateOnce {
+    /// The rotations; all of them, if left out
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Rotate now, whatever the schedules say
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Say what is due, and change nothing
+    #[arg(long, conflicts_with_all = ["now", "revoke_old", "no_wait"])]
+    pub(crate) dry_run: bool,
+    /// Give the old value no time: somebody has it whom it is not for; ends what was opened with it, too
+    #[arg(long)]
+    pub(crate) revoke_old: bool,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// End once the new value is published, and leave the old one to the next run or to `serve`
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RotateCommand {
+    /// Rotate by the schedules, until it is told to stop
+    Serve {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Show when each was rotated, and when it is next
+    Status {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Publish the value before the last rotation again, while it is valid
+    Rollback {
+        /// The rotation
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:9464";

@@ -9,6 +9,7 @@ mod logging;
 mod output;
 mod run;
 mod shutdown;
+mod table;
 mod variables;
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Writes a value into a file of the user's choice, whole or not at all.
+//! Writes to standard output; and a value into a file of the user's choice, whole or not at all.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -9,6 +9,18 @@ use keywheel_core::payload::Mode;
 use rustix::fs::{self, Mode as Permissions, OFlags};
 
 use crate::exit::Failure;
+
+/// Writes `bytes` to standard output.
+///
+/// # Errors
+/// Nobody reads it any more, or there is no room for it.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+}
 
 /// Puts `value` at `path` with `mode`: written beside it under a private name, then renamed over it.
 ///

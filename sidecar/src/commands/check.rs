@@ -1,6 +1,5 @@
 //! `keywheel check`: everything that can be known without asking a server.
 
-use std::io::Write;
 use std::path::Path;
 
 use keywheel_core::State;
@@ -9,6 +8,7 @@ use keywheel_core::notify::Supervisor;
 
 use super::{beside, clock, load};
 use crate::exit::Failure;
+use crate::output;
 
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
@@ -24,9 +24,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
         counted(deliveries, "delivery", "deliveries"),
         counted(secrets, "secret", "secrets"),
     );
-    std::io::stdout()
-        .write_all(line.as_bytes())
-        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+    output::print(line.as_bytes())
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -1,7 +1,7 @@
 //! `keywheel get`: one secret at a terminal, or in a script.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -131,11 +131,11 @@ fn not_text() -> Failure {
 }
 
 fn write_stdout(printed: &SecretValue, format: Format) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout();
-    let newline = format == Format::Raw && stdout.is_terminal() && !printed.expose_secret().ends_with(b"\n");
-    stdout
-        .write_all(printed.expose_secret())
-        .and_then(|()| if newline { stdout.write_all(b"\n") } else { Ok(()) })
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+    output::print(printed.expose_secret())?;
+    let ends = printed.expose_secret().ends_with(b"\n");
+    if format == Format::Raw && std::io::stdout().is_terminal() && !ends {
+        output::print(b"\n")
+    } else {
+        Ok(())
+    }
 }

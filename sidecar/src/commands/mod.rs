@@ -5,6 +5,7 @@ mod check;
 mod get;
 mod refresh;
 mod render;
+mod rotate;
 mod run;
 mod status;
 
@@ -29,6 +30,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Check { config } => check::check(&config),
         Command::Status { admin, json } => status::status(&admin, json).await,
         Command::Refresh { names, admin } => refresh::refresh(&names, &admin).await,
+        Command::Rotate(args) => rotate::rotate(args).await,
         Command::Completions { shell } => completions(shell),
     }
     .map(|()| 0)

@@ -1,12 +1,11 @@
 //! `keywheel refresh`: has a running agent fetch and deliver now.
 
-use std::io::Write;
-
 use keywheel_core::engine::Refreshed;
 use reqwest::{Method, StatusCode};
 
 use crate::admin::client::Address;
 use crate::exit::Failure;
+use crate::output;
 
 pub(crate) async fn refresh(names: &[String], admin: &Address) -> Result<(), Failure> {
     let query: Vec<String> = names.iter().map(|name| format!("name={name}")).collect();
@@ -19,9 +18,7 @@ pub(crate) async fn refresh(names: &[String], admin: &Address) -> Result<(), Fai
         return Err(Failure::other(format!("cannot refresh: {}", answer.reason())));
     };
     let lines: String = refreshed.iter().map(line).collect();
-    std::io::stdout()
-        .write_all(lines.as_bytes())
-        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))?;
+    output::print(lines.as_bytes())?;
     match refreshed.iter().filter(|delivery| delivery.error.is_some()).count() {
         0 => Ok(()),
         failed => Err(Failure::other(format!("{failed} of {} could not be refreshed", refreshed.len()))),

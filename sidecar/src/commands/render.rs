@@ -1,6 +1,5 @@
 //! `keywheel render --dry-run`: what a delivery would change; names, modes and versions, never values.
 
-use std::io::Write;
 use std::path::Path;
 
 use keywheel_core::State;
@@ -9,6 +8,7 @@ use keywheel_core::notify::Supervisor;
 
 use super::{beside, clock, load};
 use crate::exit::Failure;
+use crate::output;
 
 pub(crate) async fn render(path: &Path) -> Result<(), Failure> {
     let beside = beside().with_supervisor(Supervisor::absent());
@@ -23,7 +23,5 @@ pub(crate) async fn render(path: &Path) -> Result<(), Failure> {
             text.push_str(&format!("  {change}\n"));
         }
     }
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Failure::other(format!("cannot write to standard output: {error}")))
+    output::print(text.as_bytes())
 }
