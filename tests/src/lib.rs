@@ -22,6 +22,8 @@
 //! - [`WebApp`]: the example application with a pool, and [`Load`], which asks it for pages.
 //! - [`nginx`]: a real web server with a certificate that is delivered to it.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
+//! - [`Rotations`]: a database whose roles take turns, and a server that they are published at.
+//! - [`Gate`]: a proxy that stops a connection at a message.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
 //!
 //! Everything that is started is ended by its own PID when its handle is dropped. A failure panics with what was
@@ -40,6 +42,7 @@ pub mod built;
 pub mod certificates;
 pub mod cloud;
 pub mod faults;
+pub mod gate;
 pub mod generation;
 pub mod http;
 pub mod keywheel;
@@ -55,11 +58,12 @@ pub mod postgres;
 pub mod probe;
 pub mod process;
 pub mod readers;
+pub mod rotations;
 pub mod scan;
 pub mod service_account;
 pub mod snapshot;
 pub mod soak;
-mod sql;
+pub mod sql;
 pub mod stage;
 pub mod sts;
 pub mod tmpfs;
@@ -71,6 +75,7 @@ pub mod witness;
 pub use accounts::Accounts;
 pub use cloud::Cloud;
 pub use faults::{Fault, Faults};
+pub use gate::{Gate, Stop};
 pub use keywheel::{Finished, Keywheel, Launch};
 pub use load::{Answers, Load};
 pub use moto::Moto;
@@ -81,6 +86,7 @@ pub use postgres::Postgres;
 pub use probe::{Probe, Sightings, Window};
 pub use process::{Process, Signal};
 pub use readers::{Readers, Tally};
+pub use rotations::Rotations;
 pub use snapshot::Snapshot;
 pub use stage::Stage;
 pub use tmpfs::Tmpfs;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::process::{Process, Signal};
-use crate::sql::Account;
+use crate::sql::{Account, Connection};
 use crate::{built, ports, wait};
 
 /// A running server; ended and removed when dropped.
@@ -95,6 +95,15 @@ impl Postgres {
     /// Why not, as the server said it, or that `bound` has passed.
     pub fn login(&self, user: &str, password: &str, bound: Duration) -> Result<(), String> {
         Account { port: self.port, user, password }.query("SELECT 1", bound).map(drop)
+    }
+
+    /// Opens a connection as `user` that stays open.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not let the account in.
+    pub fn connect(&self, user: &str, password: &str) -> Connection {
+        Account { port: self.port, user, password }.connect()
     }
 
     /// Returns the roles whose names begin with `prefix`, in order.

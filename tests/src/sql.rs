@@ -1,9 +1,11 @@
 //! Speaks to PostgreSQL from a plain, blocking test, or from within an asynchronous one.
 
 use std::sync::LazyLock;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 use tokio_postgres::{Config, Error, NoTls, SimpleQueryMessage};
 
 /// Who asks, and where; always on loopback, without TLS.
@@ -44,6 +46,51 @@ impl Account<'_> {
         let messages = answer?;
         closed?;
         Ok(messages.iter().filter_map(row).collect())
+    }
+}
+
+/// A connection that stays open until it is dropped, or the server ends it.
+#[derive(Debug)]
+pub struct Connection {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Account<'_> {
+    /// Opens a connection.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not let the account in.
+    pub(crate) fn connect(self) -> Connection {
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(self.port).dbname("postgres").user(self.user).password(self.password);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let (client, connection) = config.connect(NoTls).await.expect("a login");
+                ready.send(()).expect("somebody who waits");
+                tokio::select! {
+                    // The server may end it.
+                    _ended = connection => {}
+                    _dropped = stopped => {}
+                }
+                drop(client);
+            });
+        });
+        is_ready.recv().expect("an open connection");
+        Connection { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the connection's end");
+        }
     }
 }
 

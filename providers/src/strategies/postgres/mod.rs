@@ -14,6 +14,8 @@
 //! is locked (`NOLOGIN`, no password) when the overlap is over. With one role there is a moment between its new password and the publication at
 //! which what readers have is refused: take two where that matters.
 //!
+//! In an emergency the sessions of the old role are ended, too, for which the administrator needs `pg_signal_backend`.
+//!
 //! The server gets a SCRAM-SHA-256 verifier and never a password in a statement, so that none is in its log (<https://www.postgresql.org/docs/current/sql-alterrole.html>).
 
 mod grants;

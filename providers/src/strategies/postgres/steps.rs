@@ -6,6 +6,7 @@ use keywheel_core::rotation::{Fields, Strategy, Turn};
 use keywheel_core::{Error, ErrorKind, Result, SecretRef};
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::{Client as Session, Transaction};
+use tracing::warn;
 
 use super::session::Server;
 use super::{grants, sql};
@@ -38,12 +39,26 @@ impl Postgres {
             if !roles(&session, &[role]).await?.is_empty() {
                 session.batch_execute(&sql::lock(role)).await?;
             }
-            if ends_sessions {
-                session.query(sql::END_SESSIONS, &[&role]).await?;
-            }
             Ok(())
         })
-        .await
+        .await?;
+        if ends_sessions { self.end_sessions(role).await } else { Ok(()) }
+    }
+
+    /// Ends what was opened with a role. An administrator that may not has closed the door all the same: that is told, and no failure.
+    async fn end_sessions(&self, role: &str) -> Result<()> {
+        let ended = self
+            .as_admin(|session| async move { session.query(sql::END_SESSIONS, &[&role]).await.map(drop) });
+        match ended.await {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                warn!(
+                    role,
+                    "its sessions could not be ended, and stay until they close: grant pg_signal_backend to the administrator"
+                );
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     async fn set_password(&self, login: Login<'_>, like: Option<&str>) -> Result<()> {
@@ -107,12 +122,7 @@ impl Strategy for Postgres {
         match self.accounts.old_of(&turn) {
             Some(old) if old.user != new.user => self.lock(old.user, turn.is_emergency).await,
             // Its password is another one already; who came in with the old one is still in.
-            Some(old) if turn.is_emergency => {
-                let end = |session: Session| async move {
-                    session.query(sql::END_SESSIONS, &[&old.user]).await.map(drop)
-                };
-                self.as_admin(end).await
-            }
+            Some(old) if turn.is_emergency => self.end_sessions(old.user).await,
             _ => Ok(()),
         }
     }

@@ -1,0 +1,149 @@
+//! Step after step, until there is nothing to do at this moment.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::ledger::Open;
+use super::{Ask, Progress, Rotator};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rotation::course::{Course, Event, Phase, Step};
+use crate::rotation::hold::Hold;
+use crate::rotation::record::Record;
+use crate::rotation::store::Revision;
+use crate::rotation::timing::Due;
+
+/// One call of [`Rotator::advance`], as far as it is.
+struct Run<'a> {
+    ask: &'a Ask,
+    /// Whether a new value is wanted, whatever the schedule says.
+    wants_new: bool,
+    begun_at: Instant,
+    failed: Option<Error>,
+    published: Option<Revision>,
+}
+
+impl Rotator {
+    pub(super) async fn advance_to_rest(&self, ask: &Ask) -> Result<Progress> {
+        let mut open = self.open().await?;
+        if let Some(busy) = self.busy(&open.record).await? {
+            return Ok(busy);
+        }
+        let wants_new = self.take_in(ask, &mut open.record)?;
+        let mut run = Run { ask, wants_new, begun_at: self.clock.instant(), failed: None, published: None };
+        while let Some(step) = self.next_step(&run, &open.record).await? {
+            let is_held = open.record.hold.as_ref().is_some_and(|hold| hold.by == self.me);
+            if step != Step::Create && !is_held {
+                open.record.course.resume(self.rotation.rules);
+                open.record.hold = Some(Hold::new(&self.me, self.clock.now()));
+                self.save(&mut open).await?;
+                continue;
+            }
+            match self.take_step(step, &mut run, &mut open).await {
+                Err(error) if step == Step::Create && error.kind() == ErrorKind::Conflict => {
+                    return self.outrun(error, ask).await;
+                }
+                taken => taken?,
+            }
+        }
+        match run.failed {
+            Some(error) => Err(error),
+            None => self.progress(&open.record, run.published, false).await,
+        }
+    }
+
+    /// Returns what is to be done now, if anything is. Where what is published may not work, it is waited for.
+    async fn next_step(&self, run: &Run<'_>, record: &Record) -> Result<Option<Step>> {
+        loop {
+            let now = self.clock.now();
+            let is_due = run.wants_new || self.is_due(record, now).await?;
+            match record.course.next(now, is_due) {
+                Step::WaitUntil(at)
+                    if self.must_not_rest(&record.course)
+                        && self.clock.instant() - run.begun_at < UNSAFE_WITHIN =>
+                {
+                    self.clock.sleep_until_time(at).await;
+                }
+                Step::Rest | Step::WaitUntil(_) => return Ok(None),
+                step => return Ok(Some(step)),
+            }
+        }
+    }
+
+    /// Performs a step, and writes down what came of it.
+    async fn take_step(&self, step: Step, run: &mut Run<'_>, open: &mut Open) -> Result<()> {
+        let event = self.perform(step, run.ask, &mut open.record).await;
+        match &event {
+            Event::Failed(error) => drop(run.failed.get_or_insert_with(|| error.clone())),
+            Event::Superseded => drop(run.failed.get_or_insert_with(superseded)),
+            Event::Published(revision) => run.published = Some(revision.clone()),
+            _ => {}
+        }
+        // What could not be begun is tried again when the record says so, whoever asked.
+        run.wants_new &= step != Step::Create;
+        let before = open.record.course.phase().clone();
+        open.record.course.note(event.clone(), self.rotation.rules, self.clock.now());
+        let settled = self.settle(open).await;
+        let was_outrun = step == Step::Create && settled.is_err();
+        if !was_outrun {
+            self.audit(step, &event, run.ask, &before);
+        }
+        if settled.is_err() {
+            self.leave_working(&before, &open.record).await;
+        }
+        settled
+    }
+
+    /// Somebody else began at the same moment: what was made here is forgotten, and nobody has seen it.
+    async fn outrun(&self, error: Error, ask: &Ask) -> Result<Progress> {
+        match ask.now {
+            true => Err(error),
+            false => {
+                let open = self.open().await?;
+                self.progress(&open.record, None, true).await
+            }
+        }
+    }
+
+    /// Takes in what is asked for; tells whether a new value is wanted beside what is under way.
+    fn take_in(&self, ask: &Ask, record: &mut Record) -> Result<bool> {
+        if ask.roll_back {
+            record.course.roll_back(self.rotation.rules)?;
+        }
+        if ask.now || ask.roll_back {
+            record.course.retry_now();
+        }
+        if ask.revoke_old {
+            record.course.revoke_old(self.clock.now());
+        }
+        let is_finishing =
+            matches!(record.course.phase(), Phase::Created(_) | Phase::Set(_) | Phase::Tested(_));
+        Ok(ask.now && !is_finishing)
+    }
+
+    async fn is_due(&self, record: &Record, now: Timestamp) -> Result<bool> {
+        if !matches!(record.course.phase(), Phase::Idle) {
+            return Ok(false);
+        }
+        let replaced_at = self.replaced_at(record).await?;
+        Ok(matches!(self.rotation.timing.next(&self.rotation.name, replaced_at, now), Due::Now(_)))
+    }
+
+    /// Tells whether what is published may not work until the next step is done.
+    pub(super) fn must_not_rest(&self, course: &Course) -> bool {
+        let is_between = matches!(
+            course.phase(),
+            Phase::Created(_) | Phase::Set(_) | Phase::Tested(_) | Phase::Undoing { .. }
+        );
+        is_between && !self.rotation.rules.is_gapless
+    }
+}
+
+fn superseded() -> Error {
+    let reason = "somebody else changed the target meanwhile; what was made is taken back";
+    Error::new(ErrorKind::Conflict, "rotate", reason)
+}
+
+/// For how long one call tries to get a credential to work again.
+const UNSAFE_WITHIN: Duration = Duration::from_secs(60);

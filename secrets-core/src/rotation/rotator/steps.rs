@@ -1,0 +1,130 @@
+//! What each step does.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::ledger::{RETRY, token};
+use super::{Ask, Rotator, store_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rotation::course::{Attempt, Event, Phase, Step};
+use crate::rotation::record::Record;
+use crate::rotation::store::{Document, Fields, Revision};
+use crate::rotation::strategy::Turn;
+
+impl Rotator {
+    pub(super) async fn perform(&self, step: Step, ask: &Ask, record: &mut Record) -> Event {
+        let done = tokio::time::timeout(STEP_WITHIN, self.do_step(step, ask, record)).await;
+        let done = done.unwrap_or_else(|_| {
+            let reason = format!("the step `{}` was not done within {STEP_WITHIN:?}", step.as_str());
+            Err(Error::new(ErrorKind::Timeout, "rotate", reason))
+        });
+        done.unwrap_or_else(|error| Event::Failed(error.with("step", step.as_str())))
+    }
+
+    async fn do_step(&self, step: Step, ask: &Ask, record: &mut Record) -> Result<Event> {
+        if step == Step::Create {
+            return self.create(ask, record).await;
+        }
+        let (Some(attempt), Some(new)) = (record.course.phase().attempt(), &record.new) else {
+            return Err(Error::new(ErrorKind::Invalid, "rotate", "the record has lost the values"));
+        };
+        let is_emergency = attempt.is_emergency;
+        let turn = Turn { token: &attempt.token, new, old: record.old.as_ref(), is_emergency };
+        match step {
+            Step::Set => self.strategy.set(turn).await.map(|()| Event::Set),
+            Step::Test => self.strategy.test(turn).await.map(|()| Event::Tested),
+            Step::Finish => self.finish(attempt, new).await,
+            Step::Retire => self.retire(turn).await,
+            Step::Revert => self.revert(attempt, turn).await,
+            Step::Undo => self.undo(turn).await,
+            Step::Create | Step::Rest | Step::WaitUntil(_) => Ok(Event::Undone),
+        }
+    }
+
+    async fn create(&self, ask: &Ask, record: &mut Record) -> Result<Event> {
+        let found = self.look_at_target().await?;
+        let old = found.fields.as_ref().and_then(|fields| self.rotation.names.view(fields));
+        let new = self.strategy.create(old.as_ref())?;
+        let token = token();
+        let turn = Turn { token: &token, new: &new, old: old.as_ref(), is_emergency: ask.revoke_old };
+        self.strategy.check(turn).await?;
+        (record.new, record.old) = (Some(new), old);
+        let (begun_at, base) = (self.clock.now(), found.revision);
+        Ok(Event::Created(Attempt { token, begun_at, base, is_emergency: ask.revoke_old }))
+    }
+
+    async fn finish(&self, attempt: &Attempt, new: &Fields) -> Result<Event> {
+        let names = &self.rotation.names;
+        let found = self.look_at_target().await?;
+        if names.holds(found.fields.as_ref(), Some(new)) {
+            return Ok(Event::Published(found.revision));
+        }
+        if found.revision != attempt.base {
+            return Ok(Event::Superseded);
+        }
+        let merged = names.merge(found.fields.as_ref(), new);
+        self.publish(&merged, &found.revision, &attempt.token).await.map(Event::Published)
+    }
+
+    /// Retires the old value, if it is not the one that is published: somebody may have gone back to it by hand.
+    async fn retire(&self, turn: Turn<'_>) -> Result<Event> {
+        let found = self.look_at_target().await?;
+        if turn.old.is_some() && self.rotation.names.holds(found.fields.as_ref(), turn.old) {
+            return Ok(Event::Reverted);
+        }
+        self.strategy.retire(turn).await.map(|()| Event::Retired)
+    }
+
+    async fn revert(&self, attempt: &Attempt, turn: Turn<'_>) -> Result<Event> {
+        let names = &self.rotation.names;
+        let Some(old) = turn.old else {
+            return Err(Error::new(ErrorKind::Rejected, "roll back", "there was no value before"));
+        };
+        let found = self.look_at_target().await?;
+        if names.holds(found.fields.as_ref(), Some(old)) {
+            return Ok(Event::Reverted);
+        }
+        if !names.holds(found.fields.as_ref(), Some(turn.new)) {
+            return Ok(Event::Superseded);
+        }
+        let merged = names.merge(found.fields.as_ref(), old);
+        let token = format!("{}-back", attempt.token);
+        self.publish(&merged, &found.revision, &token).await.map(|_| Event::Reverted)
+    }
+
+    /// Undoes what was set, unless it turns out to be published.
+    async fn undo(&self, turn: Turn<'_>) -> Result<Event> {
+        let found = self.look_at_target().await?;
+        if self.rotation.names.holds(found.fields.as_ref(), Some(turn.new)) {
+            return Ok(Event::Published(found.revision));
+        }
+        self.strategy.undo(turn).await.map(|()| Event::Undone)
+    }
+
+    async fn publish(&self, fields: &Fields, expected: &Revision, token: &str) -> Result<Revision> {
+        let (store, target) = (store_of(&self.provider)?, &self.rotation.target);
+        RETRY.run(|| store.write(target, fields, expected, token)).await
+    }
+
+    pub(super) async fn look_at_target(&self) -> Result<Document> {
+        let store = store_of(&self.provider)?;
+        RETRY.run(|| store.look(&self.rotation.target)).await
+    }
+
+    /// Takes back what was set where that could not be written down and what is published may not work.
+    pub(super) async fn leave_working(&self, before: &Phase, record: &Record) {
+        let (Some(attempt), Some(new)) = (before.attempt(), &record.new) else { return };
+        let is_set = matches!(record.course.phase(), Phase::Set(_) | Phase::Tested(_));
+        if self.rotation.rules.is_gapless || !is_set {
+            return;
+        }
+        let turn = Turn { token: &attempt.token, new, old: record.old.as_ref(), is_emergency: false };
+        if let Err(error) = self.strategy.undo(turn).await {
+            warn!(rotation = self.rotation.name, %error, "what was set could not be taken back");
+        }
+    }
+}
+
+/// Shorter than a hold, so that nobody else begins the step before it has ended.
+const STEP_WITHIN: Duration = Duration::from_secs(45);
