@@ -59,6 +59,44 @@ fn a_supervisor_keeps_nothing_of_what_its_command_got() {
     );
 }
 
+#[test]
+fn a_connection_that_is_always_asked_keeps_no_value_and_the_token_is_nowhere() {
+    let (stage, value) = (Stage::set(), value());
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": &value}));
+    let token_file = stage.pod().join("vault-token");
+    fs::write(&token_file, stage.bao.root_token()).unwrap();
+    let auth = format!("{{method: token, token_file: {}}}", token_file.display());
+    let delivery = |refresh: &str| {
+        let secrets =
+            format!("    secrets: {{db: {{ref: \"vault://secret/orders/db\", refresh: {refresh}}}}}");
+        stage.configuration_with(&auth, &secrets)
+    };
+    let file = stage.directory().join("db/password");
+    let agent = Launch::agent(&delivery("100ms")).start();
+    agent.wait_for_file(&file, BOUND);
+    if !scan::is_possible(agent.process().pid()) {
+        return;
+    }
+    let is_clean = |what: &str, values: &[&str]| {
+        let found =
+            wait::within(2 * SECOND, || copies(agent.process().pid(), values).is_empty().then_some(()));
+        assert!(found.is_some(), "{what}: {:?}", copies(agent.process().pid(), values));
+    };
+    is_clean("the first value", &[&value]);
+    let newer = self::value();
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": &newer}));
+    wait::until(BOUND, "the newer value", || (fs::read_to_string(&file).ok()? == newer).then_some(()));
+    is_clean("the newer value", &[&value, &newer]);
+    drop(agent);
+    fs::remove_dir_all(stage.directory()).unwrap();
+    let agent = Launch::agent(&delivery("30s")).start();
+    agent.wait_for_file(&file, BOUND);
+    let token = stage.bao.root_token();
+    let pid = agent.process().pid();
+    let found = wait::within(2 * SECOND, || copies(pid, &[token, &newer]).is_empty().then_some(()));
+    assert!(found.is_some(), "{:?}", copies(pid, &[token, &newer]));
+}
+
 /// An agent that delivers a secret of AWS and a file by a template, and every value that either had.
 struct Scene {
     cloud: Cloud,

@@ -3,10 +3,14 @@
 mod body;
 mod failure;
 mod origin;
+#[cfg(feature = "vault")]
+mod residue;
 mod retry_after;
 pub(crate) mod tls;
 
 pub(crate) use self::body::Body;
 pub(crate) use self::failure::{Peer, unreachable};
 pub(crate) use self::origin::parse_origin;
+#[cfg(feature = "vault")]
+pub(crate) use self::residue::Residue;
 pub(crate) use self::retry_after::retry_after;

@@ -82,7 +82,7 @@ pub(crate) fn client(
 }
 
 /// How long a connection waits for another request. Its buffers hold what came through them last, until they are freed, and wiped.
-const IDLE: Duration = Duration::from_millis(300);
+pub(crate) const IDLE: Duration = Duration::from_millis(300);
 
 /// Builds the client; on failure, finds out which file it was: the builder's own message may quote it.
 fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use keywheel_core::layer::Budget;
 use keywheel_core::registry::Context;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::error;
 use super::settings::Settings;
-use crate::https::{self, Body, Peer, retry_after, tls};
+use crate::https::{self, Body, Peer, Residue, retry_after, tls};
 
 /// The way to one server.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(super) struct Transport {
     timeout: Duration,
     clock: Clock,
     peer: Peer,
+    residue: Residue,
 }
 
 /// One request, ready to be sent, and sent again.
@@ -76,6 +77,7 @@ impl Transport {
             base,
             budget: Arc::clone(&context.budget),
             timeout: settings.timeout.unwrap_or(context.timeout),
+            residue: Residue::new(context.clock.clone()),
             clock: context.clock.clone(),
             peer: Peer {
                 address: format!("{}://{}", address.scheme(), authority(address)),
@@ -124,6 +126,9 @@ impl Transport {
                 Err(Error::new(ErrorKind::Timeout, call.operation, reason))
             }
         };
+        if !VALUELESS.contains(&call.operation) {
+            self.residue.note();
+        }
         match &result {
             Ok(answer) => debug!(method = %call.method, path = call.path, status = answer.status, "asked"),
             Err(error) => {
@@ -142,6 +147,9 @@ impl Transport {
         }
         if let Some(namespace) = &self.namespace {
             headers.insert("x-vault-namespace", namespace.clone());
+        }
+        if self.residue.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(token) = token {
             let mut value = HeaderValue::from_bytes(token.expose_secret()).map_err(|_| {
@@ -232,6 +240,10 @@ fn authority(url: &Url) -> String {
         None => host.to_owned(),
     }
 }
+
+/// What neither the request nor its answer holds a secret for, but the token.
+const VALUELESS: [&str; 6] =
+    ["find mount", "list versions", "look up lease", "read metadata", "renew lease", "revoke lease"];
 
 const MAX_WORDS: usize = 4 << 10;
 
