@@ -177,3 +177,22 @@ pub mod adr_0013_transactions {}
 /// ten thousand secrets. A source that is asked rarely gets a new connection, and a TLS handshake, each time. A server that is asked several times a second keeps its connection, and with it may
 /// keep what it answered last.
 pub mod adr_0014_secret_pages {}
+
+/// # 15. A rotation is a course whose record lies beside the secret
+///
+/// **Decision.** What a rotation does next is a function of values ([`Course`](crate::rotation::Course)), with the four steps of AWS Secrets Manager. The course, and
+/// the values as long as they are needed, are one record in the store that the secret is published in, at a place that follows from the target alone, written by
+/// compare-and-set. A [`Strategy`](crate::rotation::Strategy) may be asked for each step any number of times.
+///
+/// **Why.** A rotator has to survive its own death at any moment, on any machine: a record on its disk would die with it, or be unknown to the other replica. The store that has to be there to
+/// publish is there to remember. Compare-and-set makes one of two rotators the first without a lock server; the hold on top (a minute, or until its process is seen to be gone) only keeps a second
+/// one from doing the same steps at the same time, which would be harmless but for one that was asleep for a whole rotation.
+///
+/// **Two accounts.** With one password there is no order of change and publication in which nothing can be refused; with two accounts that take turns there is. The present one is locked only
+/// after the overlap, and never while it is what is published, which is looked at before each such step.
+///
+/// **In place**, there is little patience: what cannot be published within seconds is undone. A run that is killed between the two may have undone what it set without being able
+/// to say so, hence whoever goes on sets and tests again.
+///
+/// **Price.** A rotation costs a handful of writes at the store. Who may read the record's place sees the next credential before it is published: it needs a policy of its own.
+pub mod adr_0015_rotation {}
