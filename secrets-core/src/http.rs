@@ -78,6 +78,21 @@ impl Request {
         Ok(Self { method, url: parsed.into(), unix_socket, timeout })
     }
 
+    /// Returns the TCP port that it goes to; none where it goes to a Unix socket.
+    #[cfg(feature = "http")]
+    pub fn port(&self) -> Option<u16> {
+        match self.unix_socket {
+            Some(_) => None,
+            None => reqwest::Url::parse(&self.url).ok()?.port_or_known_default(),
+        }
+    }
+
+    /// Returns no port: no request is sent.
+    #[cfg(not(feature = "http"))]
+    pub fn port(&self) -> Option<u16> {
+        None
+    }
+
     /// Returns the same request with another time-out.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {

@@ -20,6 +20,14 @@ impl TokenSource {
     /// The largest token file, in bytes.
     pub const MAX_BYTES: u64 = 64 * 1024;
 
+    /// Returns the file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Value(_) => None,
+        }
+    }
+
     /// Returns the token as it is at this moment, without white space around it.
     ///
     /// # Errors

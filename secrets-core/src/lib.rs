@@ -31,6 +31,7 @@ pub mod layer;
 pub mod lease;
 mod locked;
 pub mod memory;
+pub mod needs;
 pub mod notify;
 pub mod payload;
 pub mod probe;

@@ -66,7 +66,7 @@ impl Probe {
                     Err(_) => Err(format!("no connection within {timeout:?}")),
                 }
             }
-            Check::Exec(program) => program.run(&event.variables()).await.map_err(|failure| failure.reason),
+            Check::Exec(program) => program.run(event).await.map_err(|failure| failure.reason),
         };
         seen.map_err(|reason| {
             Error::new(ErrorKind::Rejected, "verify", reason).with("probe", &self.check).with_temporary(true)

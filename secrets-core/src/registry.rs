@@ -9,7 +9,9 @@ use crate::config::Section;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::layer::Budget;
+use crate::needs::Needs;
 use crate::provider::Provider;
+use crate::reference::SecretRef;
 use crate::rotation::StrategyKind;
 use crate::state::Slot;
 
@@ -40,6 +42,12 @@ pub trait Blueprint: fmt::Debug + Send + Sync {
     /// # Errors
     /// A file that is missing or does not parse.
     fn build(&self, context: Context) -> Result<Arc<dyn Provider>>;
+
+    /// Returns what the provider needs of the system to read `references`; it is all that it gets in a sandbox. Looks at nothing but the settings.
+    fn needs(&self, references: &[&SecretRef]) -> Needs {
+        let _ = references;
+        Needs::default()
+    }
 }
 
 /// What every provider is given when it is built.

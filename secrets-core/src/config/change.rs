@@ -91,7 +91,10 @@ fn read_validator(item: &Item<'_>) -> Option<Validator> {
     if certificates.is_none() && key.is_some() {
         section.mistake("`key` goes with `certificate`");
     }
-    let exec = exec.map(|command| Validator::Exec(program(&section, command, timeout, log_output)));
+    let exec = exec.map(|command| {
+        let program = program(&section, command, timeout, log_output);
+        Validator::Exec(Program { names_directory: true, ..program })
+    });
     let certificate = certificates.map(|certificates| Validator::Certificate { certificates, key });
     let mut all: Vec<Validator> = of_file.into_iter().chain(exec).chain(certificate).collect();
     if all.len() != 1 {
@@ -179,7 +182,7 @@ fn program(
         section.mistake("`command` needs a program");
     }
     let timeout = timeout.unwrap_or(Program::DEFAULT_TIMEOUT);
-    Program { command, timeout, log_output: log_output.unwrap_or(false) }
+    Program { log_output: log_output.unwrap_or(false), ..Program::new(command, timeout) }
 }
 
 /// Reads a request: its URL, or a mapping with `url`.

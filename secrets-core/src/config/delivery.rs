@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::change::{self, ChangeConfig};
 use super::read_text;
 use super::section::{Item, Section, Setting};
+use crate::deliver::Settings;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::payload::{FilePath, Mode, Owner};
@@ -28,8 +29,23 @@ pub struct DeliveryConfig {
     pub secrets: BTreeMap<String, SecretConfig>,
     /// The files that are made of the secrets.
     pub files: FilePlan,
+    /// The files that the templates of `files` are in.
+    pub template_files: Vec<PathBuf>,
     /// What happens around a change.
     pub change: ChangeConfig,
+}
+
+impl DeliveryConfig {
+    /// Returns where and how it is written.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            name: self.name.clone(),
+            directory: self.directory.clone(),
+            owner: self.owner,
+            allow_disk: self.allow_disk,
+            overlap: self.change.overlap(),
+        }
+    }
 }
 
 /// One secret of a delivery.
@@ -116,8 +132,12 @@ fn read_one(mut section: Section<'_>, around: Around<'_>) -> Option<DeliveryConf
             BTreeMap::new()
         }
     };
+    let mut template_files = Vec::new();
     let files = match section.item("files") {
-        Some(files) => read_files(&files, folder, &secrets.keys().cloned().collect()),
+        Some(files) => {
+            let templates = Templates { folder, secrets: secrets.keys().cloned().collect() };
+            read_files(&files, &templates, &mut template_files)
+        }
         None => FilePlan::per_field(),
     };
     let change = change::read(&mut section, name.as_ref().map_or("", |name| &name.0), environment);
@@ -127,7 +147,16 @@ fn read_one(mut section: Section<'_>, around: Around<'_>) -> Option<DeliveryConf
         }
     }
     section.finish();
-    Some(DeliveryConfig { name: name?.0, directory: directory?, allow_disk, owner, secrets, files, change })
+    Some(DeliveryConfig {
+        name: name?.0,
+        directory: directory?,
+        allow_disk,
+        owner,
+        secrets,
+        files,
+        template_files,
+        change,
+    })
 }
 
 /// Reads the path of a directory that Keywheel makes and writes into.
@@ -195,10 +224,17 @@ fn is_secret_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-fn read_files(list: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> FilePlan {
+/// What reading a template needs to know.
+struct Templates<'a> {
+    folder: &'a Path,
+    secrets: BTreeSet<String>,
+}
+
+/// Reads the list of files; the files that their templates are in go to `read`.
+fn read_files(list: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf>) -> FilePlan {
     let mut files: Vec<FileSpec> = Vec::new();
     for item in list.list() {
-        let Some(file) = item.section().and_then(|section| read_file(section, folder, secrets)) else {
+        let Some(file) = item.section().and_then(|section| read_file(section, templates, read)) else {
             continue;
         };
         for other in &files {
@@ -215,7 +251,11 @@ fn read_files(list: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> Fil
     FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field())
 }
 
-fn read_file(mut section: Section<'_>, folder: &Path, secrets: &BTreeSet<String>) -> Option<FileSpec> {
+fn read_file(
+    mut section: Section<'_>,
+    templates: &Templates<'_>,
+    read: &mut Vec<PathBuf>,
+) -> Option<FileSpec> {
     let path: Option<FilePath> = section.required("path");
     let mode = section.optional("mode").unwrap_or_default();
     let value = section.item("value");
@@ -223,7 +263,7 @@ fn read_file(mut section: Section<'_>, folder: &Path, secrets: &BTreeSet<String>
     let template = match (value, template_file) {
         (Some(value), None) => match value.scalar() {
             Some(text) => {
-                let template = parse_template(value.name().to_owned(), text, secrets);
+                let template = parse_template(value.name().to_owned(), text, &templates.secrets);
                 template.map_err(|error| value.mistake(error.to_string())).ok()
             }
             None => {
@@ -231,7 +271,7 @@ fn read_file(mut section: Section<'_>, folder: &Path, secrets: &BTreeSet<String>
                 None
             }
         },
-        (None, Some(file)) => read_template(&file, folder, secrets),
+        (None, Some(file)) => read_template(&file, templates, read),
         _ => {
             section.mistake("needs either `value` or `template_file`");
             None
@@ -241,11 +281,12 @@ fn read_file(mut section: Section<'_>, folder: &Path, secrets: &BTreeSet<String>
     Some(FileSpec { path: path?, template: template?, mode })
 }
 
-fn read_template(item: &Item<'_>, folder: &Path, secrets: &BTreeSet<String>) -> Option<Template> {
-    let file = folder.join(item.parse::<PathBuf>()?);
+fn read_template(item: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf>) -> Option<Template> {
+    let file = templates.folder.join(item.parse::<PathBuf>()?);
+    read.push(file.clone());
     let text = read_text(&file)
         .map_err(|error| item.mistake(format!("the template file {} {error}", file.display())));
-    let template = parse_template(file.display().to_string(), text.ok()?, secrets);
+    let template = parse_template(file.display().to_string(), text.ok()?, &templates.secrets);
     template.map_err(|error| item.mistake_elsewhere(error.to_string())).ok()
 }
 

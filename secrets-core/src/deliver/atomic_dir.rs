@@ -168,6 +168,15 @@ impl AtomicDir {
         volume::check(&settings.directory, settings.allow_disk).map_err(|error| located(error, settings))
     }
 
+    /// Makes the directory of `settings` where it is missing, and nothing in it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) has for the volume and the directory.
+    pub fn make(settings: &Settings) -> Result<()> {
+        let made = volume::open_or_make(&settings.directory, settings.allow_disk);
+        made.map(drop).map_err(|error| located(error, settings))
+    }
+
     /// Returns the manifest of the current generation, or `None` when there is no generation or it has no manifest.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod folder;
 mod generation;
 mod links;
 mod manifest;
+mod mount;
 mod publish;
 mod recover;
 mod remove;
@@ -39,9 +40,21 @@ mod volume;
 pub use self::atomic_dir::{AtomicDir, Settings, Written};
 pub use self::compare::{Change, ChangeKind};
 pub use self::manifest::{Manifest, ManifestFile, ManifestSecret, SourceInfo, Sources};
+pub use self::mount::missing_mount_options;
 pub use self::staged::Staged;
+use crate::error::Result;
+
+/// Tells whether `name` has the form of a generation's name.
+pub(crate) fn is_generation(name: &str) -> bool {
+    generation::Generation::parse(name).is_some()
+}
 
 /// Checks that `path` is on a memory-backed volume, or will be when it is made.
-pub(crate) fn memory_backed(path: &std::path::Path) -> crate::error::Result<()> {
+pub(crate) fn memory_backed(path: &std::path::Path) -> Result<()> {
     volume::check(path, false)
+}
+
+/// Makes the folder at `path` and its missing parents, with 0755, on a memory-backed volume; one that is there stays as it is.
+pub(crate) fn make_folder(path: &std::path::Path) -> Result<()> {
+    volume::open_or_make(path, false).map(drop)
 }

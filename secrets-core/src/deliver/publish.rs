@@ -91,7 +91,7 @@ impl Publication<'_> {
                 format!("the volume is full: {needed} are needed and {free} are free"),
             )
             .with_temporary(true)
-            .with_help("the files stay as they were; make the volume larger"),
+            .with_help("the files stay as they were; make the volume larger (`sizeLimit` of an emptyDir, `size` of a tmpfs)"),
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn open_or_make(directory: &Path, allow_disk: bool) -> Result<(OwnedF
 }
 
 /// Opens the nearest folder on the way to `directory` that there is, and returns the paths that are missing below it, longest first.
-fn nearest(directory: &Path, allow_disk: bool) -> Result<(OwnedFd, Vec<PathBuf>)> {
+pub(super) fn nearest(directory: &Path, allow_disk: bool) -> Result<(OwnedFd, Vec<PathBuf>)> {
     let mut missing = Vec::new();
     for ancestor in directory.ancestors() {
         let path = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };

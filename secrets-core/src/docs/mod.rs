@@ -178,7 +178,21 @@ pub mod adr_0013_transactions {}
 /// keep what it answered last.
 pub mod adr_0014_secret_pages {}
 
-/// # 15. A rotation is a course whose record lies beside the secret
+/// # 15. What an agent may do is a value, and whoever runs its hooks is outside
+///
+/// **Decision.** What a configuration needs of the system is computed from it alone: each provider names its own files and ports
+/// ([`Blueprint::needs`](crate::registry::Blueprint::needs)), and all of them together, with the hooks and directories, are what the kernel is asked to allow. The sandbox closes before the
+/// program has a second thread. The programs of hooks are listed to a helper process before that, and asked for by their place in the list ([`Runner`](crate::program::Runner)). Each call brings
+/// a socket of its own: how it ends comes back through it, and when it closes, the program is killed.
+///
+/// **Why.** A value can be printed, tested and compared: `check` shows it, and a new configuration is refused where it needs more. A list that is as long as the configuration's hooks leaves a compromised
+/// agent nothing to choose. Sockets that close by themselves need no protocol for "the agent was killed".
+///
+/// **Price.** A folder that is removed and made again is another one to the kernel, and no longer allowed. Landlock knows ports and not hosts. A helper is a second process,
+/// where there are hooks.
+pub mod adr_0015_sandbox {}
+
+/// # 16. A rotation is a course whose record lies beside the secret
 ///
 /// **Decision.** What a rotation does next is a function of values ([`Course`](crate::rotation::Course)), with the four steps of AWS Secrets Manager. The course, and
 /// the values as long as they are needed, are one record in the store that the secret is published in, at a place that follows from the target alone, written by
@@ -195,4 +209,4 @@ pub mod adr_0014_secret_pages {}
 /// to say so, hence whoever goes on sets and tests again.
 ///
 /// **Price.** A rotation costs a handful of writes at the store. Who may read the record's place sees the next credential before it is published: it needs a policy of its own.
-pub mod adr_0015_rotation {}
+pub mod adr_0016_rotation {}

@@ -12,6 +12,7 @@ use crate::config::{DeliveryConfig, SecretConfig};
 use crate::error::{Error, Result};
 use crate::keeper::{KeeperHandle, Pace};
 use crate::notify::{Cluster, Notifier, Supervisor, no_cluster, unsupervised};
+use crate::program::Runner;
 use crate::reference::SecretRef;
 
 /// Secrets that the program itself uses, and who restarts the application or replaces its pods.
@@ -27,6 +28,8 @@ pub struct Beside {
     pub supervisor: Option<Supervisor>,
     /// Where workloads are rolled out; without one, a configuration that asks for a rollout is refused.
     pub cluster: Option<Cluster>,
+    /// Who runs the programs of hooks; without one, this process does.
+    pub runner: Option<Runner>,
 }
 
 impl Beside {
@@ -41,6 +44,13 @@ impl Beside {
     #[must_use]
     pub fn with_cluster(mut self, cluster: Option<Cluster>) -> Self {
         self.cluster = cluster;
+        self
+    }
+
+    /// Adds whoever runs the programs of hooks.
+    #[must_use]
+    pub fn with_runner(mut self, runner: Option<Runner>) -> Self {
+        self.runner = runner;
         self
     }
 
@@ -69,9 +79,13 @@ impl Beside {
         self.references.iter().any(|own| own.whole() == *reference)
     }
 
-    /// Returns `delivery` with its restarts in the hands of the supervisor, and its rollouts in those of the cluster.
+    /// Returns `delivery` with its restarts in the hands of the supervisor, its rollouts in those of the cluster, and its programs in those of
+    /// the runner.
     pub(super) fn equip(&self, delivery: &DeliveryConfig) -> Result<DeliveryConfig> {
         let mut delivery = delivery.clone();
+        if let Some(runner) = &self.runner {
+            runner.assign(&mut delivery)?;
+        }
         for notifier in delivery.change.on_change.iter_mut().map(|told| &mut told.notifier) {
             let without = |error: Error| error.with("delivery", &delivery.name);
             match notifier {

@@ -31,15 +31,7 @@ pub(super) struct Found {
 
 impl Target {
     pub(super) fn new(config: &DeliveryConfig, clock: Clock) -> Self {
-        let DeliveryConfig { name, directory, allow_disk, owner, .. } = config;
-        let settings = Settings {
-            name: name.clone(),
-            directory: directory.clone(),
-            owner: *owner,
-            allow_disk: *allow_disk,
-            overlap: config.change.overlap(),
-        };
-        Self { settings, clock, directory: None }
+        Self { settings: config.settings(), clock, directory: None }
     }
 
     /// Checks that the directory is, or would be made, on a volume that it may be on.

@@ -5,7 +5,6 @@ mod restart;
 mod rollout;
 mod signal;
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -60,7 +59,7 @@ impl Notifier {
         match self {
             Self::Signal(signal) => signal.send().await,
             Self::Exec(program) => {
-                program.run(&event.variables()).await.map(|()| "ended well".into()).map_err(|failure| {
+                program.run(event).await.map(|()| "ended well".into()).map_err(|failure| {
                     Error::new(ErrorKind::Notify, "run hook", failure.reason)
                         .with("notifier", self)
                         .with_temporary(failure.temporary)
@@ -80,17 +79,6 @@ impl Notifier {
 
     fn unreached(&self, reason: String) -> Error {
         Error::new(ErrorKind::Notify, "send request", reason).with("notifier", self).with_temporary(true)
-    }
-}
-
-impl Event {
-    /// Returns the environment variables that say what happened to a program.
-    pub(crate) fn variables(&self) -> [(&'static str, &OsStr); 3] {
-        [
-            ("KEYWHEEL_DELIVERY", self.delivery.as_ref()),
-            ("KEYWHEEL_DIRECTORY", self.directory.as_ref()),
-            ("KEYWHEEL_GENERATION", self.generation.as_ref()),
-        ]
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Event;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::digest;
+use crate::needs::Needs;
 use crate::transaction::Versions;
 
 /// A rollout of a workload, which is asked for by a mark in its pods' template. Replicas that deliver the same versions set the same mark, so
@@ -61,6 +63,12 @@ pub trait Rollouts: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`ErrorKind::Notify`], without a body of the server's.
     async fn roll_out(&self, workload: &Workload, mark: &Mark) -> Result<()>;
+
+    /// Returns what that needs of the system; it is all that it gets in a sandbox.
+    fn needs(&self, environment: &Environment) -> Needs {
+        let _ = environment;
+        Needs::default()
+    }
 }
 
 /// Reaches the cluster. Cheap to clone.
@@ -123,6 +131,11 @@ impl Cluster {
     /// Makes the address of a cluster.
     pub fn new(rollouts: impl Rollouts + 'static) -> Self {
         Self(Arc::new(rollouts))
+    }
+
+    /// Returns what a rollout needs of the system.
+    pub fn needs(&self, environment: &Environment) -> Needs {
+        self.0.needs(environment)
     }
 }
 

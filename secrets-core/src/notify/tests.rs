@@ -246,7 +246,7 @@ fn another_users_process_is_refused_with_what_to_do() {
 
 fn exec(command: &[&str], timeout: Duration) -> Notifier {
     let command = command.iter().map(|word| (*word).to_owned()).collect();
-    Notifier::Exec(Program { command, timeout, log_output: false })
+    Notifier::Exec(Program::new(command, timeout))
 }
 
 const LONG: Duration = Duration::from_secs(30);

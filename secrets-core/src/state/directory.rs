@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::State;
-use crate::deliver::memory_backed;
+use crate::deliver::{make_folder, memory_backed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::SecretValue;
 
@@ -31,7 +31,7 @@ impl Directory {
             error.with("state_directory", path.display()).with_help("mount a tmpfs there")
         })?;
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| wrong(&format!("cannot be made: {error}")))?;
+            make_folder(parent).map_err(|error| error.with("state_directory", path.display()))?;
         }
         match fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}

@@ -68,11 +68,8 @@ impl Validator {
     /// [`ErrorKind::Rejected`]; temporary where the program did not come to say yes or no.
     pub async fn run(&self, staged: &Event) -> Result<()> {
         let Self::Exec(program) = self else { return Ok(()) };
-        let directory = staged.directory.to_string_lossy();
-        let argument = |argument: &String| argument.replace("{directory}", &directory);
-        let program = Program { command: program.command.iter().map(argument).collect(), ..program.clone() };
-        program.run(&staged.variables()).await.map_err(|failure| {
-            rejected(failure.reason).with("program", &program).with_temporary(!failure.said_no)
+        program.run(staged).await.map_err(|failure| {
+            rejected(failure.reason).with("program", program).with_temporary(!failure.said_no)
         })
     }
 

@@ -61,7 +61,8 @@ async fn a_program_sees_the_files_before_they_are_visible() {
     let run = async |command: &[&str]| {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         let timeout = std::time::Duration::from_secs(20);
-        Validator::Exec(Program { command, timeout, log_output: false }).run(&staged).await
+        let program = Program { names_directory: true, ..Program::new(command, timeout) };
+        Validator::Exec(program).run(&staged).await
     };
     run(&[
         "/bin/sh",

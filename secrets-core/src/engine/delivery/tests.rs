@@ -40,6 +40,7 @@ async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
         owner: None,
         secrets: BTreeMap::new(),
         files: FilePlan::per_field(),
+        template_files: Vec::new(),
         change: ChangeConfig::default(),
     };
     let mut delivery = Delivery::new(config, inputs, clock, &state);
