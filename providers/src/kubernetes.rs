@@ -3,6 +3,8 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use keywheel_core::environment::Environment;
+use keywheel_core::needs::Needs;
 use keywheel_core::notify::{Mark, Rollouts, Workload};
 use keywheel_core::{Error, ErrorKind, Result};
 use kube::api::{Patch, PatchParams};
@@ -46,6 +48,12 @@ impl Rollouts for Pod {
         let patched = api.patch_metadata(&workload.name, &sender, &Patch::Strategic(marked(mark))).await;
         patched.map(drop).map_err(|error| explained(&error, workload))
     }
+
+    fn needs(&self, environment: &Environment) -> Needs {
+        let port = environment.first(&["KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS"]);
+        let port = port.and_then(|port| port.parse().ok()).unwrap_or(443);
+        Needs::default().with_ports([port]).with_trees([SERVICE_ACCOUNT])
+    }
 }
 
 /// Returns a change that sets the mark in the pods' template, and nothing else.
@@ -72,6 +80,9 @@ fn explained(error: &kube::Error, workload: &Workload) -> Error {
             .with_temporary(code == 409 || code == 429 || code >= 500),
     }
 }
+
+/// Where the kubelet puts the token, the namespace and the authority of the cluster.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 fn outside() -> Error {
     Error::new(

@@ -50,6 +50,7 @@ mod error;
 mod ferry;
 mod http;
 mod identity;
+mod needs;
 mod provider;
 mod read;
 mod rotate;
@@ -63,8 +64,9 @@ use std::sync::Arc;
 
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
+use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
-use keywheel_core::{Provider, Result};
+use keywheel_core::{Provider, Result, SecretRef};
 
 use self::provider::AwsProvider;
 use self::settings::Settings;
@@ -111,6 +113,10 @@ struct AwsBlueprint(Settings);
 impl Blueprint for AwsBlueprint {
     fn build(&self, context: Context) -> Result<Arc<dyn Provider>> {
         Ok(Arc::new(AwsProvider::new(self.0.clone(), &context)))
+    }
+
+    fn needs(&self, _: &[&SecretRef]) -> Needs {
+        needs::of(&self.0)
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use keywheel_core::config::{Item, Section};
 use keywheel_core::environment::Environment;
+use keywheel_core::needs::Needs;
 use keywheel_core::{Error, Result};
 use url::Url;
 
 use super::Service;
 use super::identity::Method;
+use super::needs;
 use crate::https::parse_origin;
 use crate::https::tls::is_loopback;
 
@@ -25,6 +27,8 @@ pub(super) struct Settings {
     /// The authorities to trust; the system's, if left out.
     pub(super) ca_file: Option<PathBuf>,
     pub(super) method: Method,
+    /// What the SDK looks at on its own.
+    pub(super) sdk: Needs,
     /// How long a rotation at the source may take.
     pub(super) rotate_within: Duration,
 }
@@ -103,6 +107,7 @@ impl Settings {
             },
             ca_file: environment.value("AWS_CA_BUNDLE").map(PathBuf::from),
             method: Method::default(),
+            sdk: needs::of_sdk(environment),
             rotate_within: ROTATE_WITHIN,
         })
     }

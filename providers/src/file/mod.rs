@@ -37,6 +37,7 @@ use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
 use keywheel_core::error::{Error, ErrorKind, Result};
 use keywheel_core::fingerprint::Fingerprint;
+use keywheel_core::needs::Needs;
 use keywheel_core::provider::{Provider, only_parameters};
 use keywheel_core::reference::SecretRef;
 use keywheel_core::registry::{Blueprint, Context, Kind};
@@ -94,6 +95,17 @@ impl Blueprint for Settings {
             fingerprint: Fingerprint::default(),
             readers: Arc::new(Semaphore::new(READERS)),
         }))
+    }
+
+    fn needs(&self, references: &[&SecretRef]) -> Needs {
+        let absolute =
+            references.iter().map(|reference| reference.path()).filter(|path| path.starts_with('/'));
+        Needs::default()
+            .with_trees(&self.root)
+            .with_files(&self.identity_file)
+            // A folder is a secret, too.
+            .with_trees(absolute.clone())
+            .with_files(absolute)
     }
 }
 

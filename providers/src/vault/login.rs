@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -130,6 +130,20 @@ impl Method {
             }
         };
         Self::Token(source)
+    }
+
+    /// Returns the files that are read at a login.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        let sources = match self {
+            Self::Token(source) => vec![source],
+            Self::Kubernetes(login) | Self::Jwt(login) => vec![&login.source],
+            Self::AppRole { role_id, secret_id: SecretId::Plain(source), .. } => vec![role_id, source],
+            Self::AppRole { role_id, secret_id: SecretId::Wrapped(wrapped), .. } => {
+                vec![role_id, wrapped.source()]
+            }
+            Self::Cert { .. } => Vec::new(),
+        };
+        sources.into_iter().filter_map(TokenSource::file).collect()
     }
 
     /// Tells whether the server issues a new token at each login, which is then the provider's own to revoke.

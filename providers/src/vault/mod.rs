@@ -84,8 +84,9 @@ use std::sync::Arc;
 
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
+use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
-use keywheel_core::{Provider, Result};
+use keywheel_core::{Provider, Result, SecretRef};
 
 use self::provider::VaultProvider;
 use self::settings::Settings;
@@ -136,5 +137,10 @@ struct VaultBlueprint(Arc<Settings>);
 impl Blueprint for VaultBlueprint {
     fn build(&self, context: Context) -> Result<Arc<dyn Provider>> {
         Ok(Arc::new(VaultProvider::try_new(&self.0, context)?))
+    }
+
+    fn needs(&self, references: &[&SecretRef]) -> Needs {
+        let wrapped = |reference: &&SecretRef| reference.parameters().get("wrapped").cloned();
+        self.0.needs().with_files(references.iter().filter_map(wrapped))
     }
 }

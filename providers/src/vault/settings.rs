@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keywheel_core::config::{Section, parse_duration};
 use keywheel_core::environment::Environment;
+use keywheel_core::needs::Needs;
 use keywheel_core::{Error, Result};
 use url::{Host, Url};
 
@@ -52,6 +53,16 @@ impl Settings {
     pub(super) fn realm(&self) -> String {
         let namespace = self.namespace.as_deref().unwrap_or_default();
         format!("{} {namespace} {}", self.address, self.method.describe())
+    }
+
+    /// Returns what the server is reached with.
+    pub(super) fn needs(&self) -> Needs {
+        let TlsSettings { ca_file, client, .. } = &self.tls;
+        let client = client.iter().flat_map(|files| [&files.certificate, &files.key]);
+        Needs::default()
+            .with_ports(self.address.port_or_known_default())
+            .with_files(ca_file.iter().chain(client))
+            .with_files(self.method.files())
     }
 
     /// Reads the variables of the `vault` and `bao` commands; `BAO_…` wins over `VAULT_…`.

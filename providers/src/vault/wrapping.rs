@@ -102,6 +102,11 @@ pub(super) struct Unwrapped {
 }
 
 impl WrappedSecretId {
+    /// Returns where the wrapping token comes from.
+    pub(super) fn source(&self) -> &TokenSource {
+        &self.source
+    }
+
     pub(super) fn new(source: TokenSource, creation_path: &str) -> Self {
         let creation_path = creation_path.trim_matches('/').to_owned();
         Self { source, creation_path, known: Mutex::default() }

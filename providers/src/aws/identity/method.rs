@@ -41,6 +41,14 @@ pub(in crate::aws) struct Agent {
 }
 
 impl Agent {
+    pub(in crate::aws) fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
+    pub(in crate::aws) fn token_file(&self) -> Option<&PathBuf> {
+        self.token.as_ref()
+    }
+
     pub(super) fn token(&self) -> Option<TokenSource> {
         self.token.clone().map(TokenSource::File)
     }
@@ -80,6 +88,12 @@ impl Method {
         };
         section.finish();
         parsed
+    }
+
+    /// Returns the method of a role that a token is for.
+    #[cfg(test)]
+    pub(in crate::aws) fn web_identity(arn: &str, token: &str) -> Self {
+        Self::WebIdentity { role: Role { arn: arn.into(), session: SESSION.into() }, token: token.into() }
     }
 
     /// Returns the profile whose settings count.

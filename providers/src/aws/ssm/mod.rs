@@ -22,12 +22,13 @@ use std::sync::Arc;
 
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
+use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
-use keywheel_core::{Provider, Result};
+use keywheel_core::{Provider, Result, SecretRef};
 
 use self::provider::SsmProvider;
-use super::Service;
 use super::settings::Settings;
+use super::{Service, needs};
 
 /// The kind `ssm`.
 #[derive(Clone, Debug)]
@@ -71,5 +72,9 @@ struct SsmBlueprint(Settings);
 impl Blueprint for SsmBlueprint {
     fn build(&self, context: Context) -> Result<Arc<dyn Provider>> {
         Ok(Arc::new(SsmProvider::new(self.0.clone(), &context)))
+    }
+
+    fn needs(&self, _: &[&SecretRef]) -> Needs {
+        needs::of(&self.0)
     }
 }
