@@ -70,6 +70,9 @@ pub(crate) enum Command {
     },
     /// Rotate secrets at their source: make a new value, install it, prove it, publish it, retire the old one
     Rotate(RotateArgs),
+    /// Run the hooks of the agent that started this
+    #[command(name = crate::helper::SUBCOMMAND, hide = true)]
+    Helper,
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -119,6 +122,20 @@ pub(crate) struct AgentArgs {
     /// Deliver everything once and end, for an init container
     #[arg(long)]
     pub(crate) once: bool,
+    /// Whether the agent closes a sandbox around itself
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Sandbox::Auto)]
+    pub(crate) sandbox: Sandbox,
+}
+
+/// Whether the agent closes a sandbox around itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Sandbox {
+    /// As far as the kernel can
+    Auto,
+    /// Wholly, or it does not start
+    On,
+    /// Not at all
+    Off,
 }
 
 #[derive(Debug, clap::Args)]

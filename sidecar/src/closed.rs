@@ -1,6 +1,8 @@
 //! Closes this process to others of the same user: what it holds in memory is in no core dump and cannot be read from outside.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+use rustix::thread::set_no_new_privs;
 
 use crate::exit::Failure;
 
@@ -15,4 +17,10 @@ pub(crate) fn close() -> Result<(), Failure> {
 pub(crate) fn forbid_core_dumps() -> Result<(), Failure> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(|error| Failure::other(format!("cannot forbid core dumps: {error}")))
+}
+
+/// Has no program that this process starts gain a right by it (`PR_SET_NO_NEW_PRIVS`), and no file that it makes be open to others, unless it is said.
+pub(crate) fn keep_private() -> Result<(), Failure> {
+    umask(Mode::RWXG | Mode::RWXO);
+    set_no_new_privs(true).map_err(|error| Failure::other(format!("cannot give up new privileges: {error}")))
 }

@@ -40,6 +40,12 @@ impl Failure {
         Self { message: message.into(), code }
     }
 
+    /// Adds a line to the message.
+    pub(crate) fn with_note(mut self, note: &str) -> Self {
+        self.message = format!("{}\n{note}", self.message);
+        self
+    }
+
     /// Returns the exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code

@@ -5,6 +5,7 @@ mod cli;
 mod closed;
 mod commands;
 mod exit;
+mod helper;
 mod logging;
 mod output;
 mod run;
@@ -47,6 +48,10 @@ fn run(command: Command) -> Result<u8, Failure> {
     // The command of `run` is the user's, with the limits that the user gave it.
     if !matches!(command, Command::Run(_)) {
         closed::forbid_core_dumps()?;
+    }
+    // The agent's hooks have what their user gave them, too: it goes on by itself once the helper runs.
+    if !matches!(command, Command::Run(_) | Command::Agent(_) | Command::Helper) {
+        closed::keep_private()?;
     }
     // One thread waits for everything; a few more exist for the moments in which files are written.
     let runtime = tokio::runtime::Builder::new_current_thread()

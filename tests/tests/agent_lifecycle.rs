@@ -116,7 +116,7 @@ fn a_bad_new_configuration_is_refused_and_the_old_one_goes_on() {
             vec!["/usr/keywheel-tests-nowhere"],
         ),
         ("a file in the way", keep(&good.replace(&directory, &in_the_way)), vec!["a-file"]),
-        ("an address in use", elsewhere, vec!["admin"]),
+        ("another address", elsewhere, vec!["TCP port", "start it again"]),
     ];
     for (number, (what, config, reasons)) in bad.iter().enumerate() {
         agent.rewrite_config(config);

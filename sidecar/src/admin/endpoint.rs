@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use axum::serve;
 use keywheel_core::config::Listen;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 use tracing::{error, info};
@@ -103,7 +105,11 @@ fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    // From its first moment on; `keywheel run` has the umask of its user otherwise.
+    let before = umask(Mode::RWXG | Mode::RWXO);
+    let bound = UnixListener::bind(path);
+    umask(before);
+    let listener = bound?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -9,30 +9,34 @@ use keywheel_core::engine::{Engine, Next};
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::{error, info};
 
-use super::{beside, clock, load};
+use super::begin::{Begun, Confines, begin};
+use super::clock;
 use crate::admin::{AdminTask, Endpoint, Served};
+use crate::cli::AgentArgs;
 use crate::exit::Failure;
 use crate::shutdown::{Asked, Signals};
 
 /// Delivers everything once.
-pub(crate) async fn once(path: &Path) -> Result<(), Failure> {
-    let config = load(path)?;
-    let state = open_state(&config)?;
-    Ok(Engine::build_beside(&config, &clock(), &state, &beside())?.once().await?)
+pub(crate) async fn once(args: &AgentArgs) -> Result<(), Failure> {
+    let Begun { config, state, confines } = begin(args)?;
+    Ok(Engine::build_beside(&config, &clock(), &state, &confines.beside())?.once().await?)
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again, and a bad new one is refused.
-pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
+pub(crate) async fn agent(args: &AgentArgs) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-    let config = load(path)?;
-    let state = open_state(&config)?;
-    let Prepared { mut engine, admin } = prepare(&config, &state, None).await?;
+    let path = &args.config;
+    let Begun { config, state, confines } = begin(args)?;
+    let Prepared { mut engine, admin } = prepare(&config, &state, None, &confines).await?;
     let (served, seen) = watch::channel(Served::of(&engine));
     let quit = Arc::new(Notify::new());
     let mut admin = admin.map(|endpoint| endpoint.serve(&seen, &quit));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-    while let Some(next) = run(engine, path, &state, admin.as_ref(), &mut signals, &quit).await? {
+    while let Some(next) =
+        run(engine, Again { path, state: &state, confines: &confines }, admin.as_ref(), &mut signals, &quit)
+            .await?
+    {
         served.send_replace(Served::of(&next.engine));
         if let Some(endpoint) = next.admin {
             admin = Some(endpoint.serve(&seen, &quit));
@@ -47,8 +51,7 @@ pub(crate) async fn agent(path: &Path) -> Result<(), Failure> {
 /// Runs one engine to its end; returns the next one when a new configuration is to take over.
 async fn run(
     engine: Engine,
-    path: &Path,
-    state: &State,
+    again: Again<'_>,
     admin: Option<&AdminTask>,
     signals: &mut Signals,
     quit: &Notify,
@@ -63,7 +66,7 @@ async fn run(
             () = quit.notified() => break None,
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
-                Asked::Reload => match prepare_again(path, state, admin).await {
+                Asked::Reload => match again.prepare(admin).await {
                     Ok(next) => break Some(next),
                     Err(failure) => error!(%failure, "the new configuration is refused; the old one stays"),
                 },
@@ -90,16 +93,33 @@ pub(super) fn open_state(config: &Config) -> Result<State, Failure> {
     })
 }
 
-async fn prepare_again(path: &Path, state: &State, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
-    let config = load(path)?;
-    if config.state_directory.as_deref() != state.directory() {
-        return Err(Failure::usage("`state_directory` cannot change while the agent runs; start it again"));
-    }
-    prepare(&config, state, admin).await
+/// What a configuration that is read again starts from.
+#[derive(Clone, Copy)]
+struct Again<'a> {
+    path: &'a Path,
+    state: &'a State,
+    confines: &'a Confines,
 }
 
-async fn prepare(config: &Config, state: &State, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
-    let engine = Engine::build_beside(config, &clock(), state, &beside())?;
+impl Again<'_> {
+    async fn prepare(self, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
+        let config = self.confines.load(self.path)?;
+        if config.state_directory.as_deref() != self.state.directory() {
+            return Err(Failure::usage(
+                "`state_directory` cannot change while the agent runs; start it again",
+            ));
+        }
+        prepare(&config, self.state, admin, self.confines).await
+    }
+}
+
+async fn prepare(
+    config: &Config,
+    state: &State,
+    admin: Option<&AdminTask>,
+    confines: &Confines,
+) -> Result<Prepared, Failure> {
+    let engine = Engine::build_beside(config, &clock(), state, &confines.beside())?;
     let admin = match admin {
         Some(admin) if admin.is_at(config.admin.as_ref()) => None,
         _ => Some(Endpoint::bind(config.admin.clone()).await?),

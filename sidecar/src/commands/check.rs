@@ -1,14 +1,18 @@
 //! `keywheel check`: everything that can be known without asking a server.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use keywheel_core::State;
 use keywheel_core::client::Client;
+use keywheel_core::config::Config;
+use keywheel_core::deliver::missing_mount_options;
 use keywheel_core::engine::Engine;
 use keywheel_core::notify::Supervisor;
 use keywheel_core::rotation::Rotator;
+use keywheel_sidecar::sandbox::{self, Allowed};
 
-use super::{beside, clock, load};
+use super::{begin, beside, clock, load};
 use crate::exit::Failure;
 use crate::output;
 
@@ -34,8 +38,35 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     if rotations > 0 {
         parts.push(counted(rotations, "rotation", "rotations"));
     }
-    let line = format!("{}: good ({})\n", path.display(), parts.join(", "));
-    output::print(line.as_bytes())
+    let mut text = format!("{}: good ({})\n", path.display(), parts.join(", "));
+    if deliveries > 0 {
+        text.push_str(&sandbox_of(&begin::allowed(&config, path)));
+        text.push_str(&advice(&config));
+    }
+    output::print(text.as_bytes())
+}
+
+/// Returns the table of what an agent with this configuration may do.
+fn sandbox_of(allowed: &Allowed) -> String {
+    let mut text = String::from("\nin its sandbox, `keywheel agent` may\n");
+    for (what, which) in allowed.rows() {
+        // A text takes whatever is written to it.
+        writeln!(text, "  {what:<9} {which}").ok();
+    }
+    for file in sandbox::programs_that_nobody_lists(allowed) {
+        writeln!(text, "\n{} has a `credential_process`: there is no sandbox", file.display()).ok();
+    }
+    text
+}
+
+/// Returns what the volumes of the deliveries should be mounted with.
+fn advice(config: &Config) -> String {
+    let of_delivery = |directory: &Path| {
+        let missing = missing_mount_options(directory);
+        (!missing.is_empty())
+            .then(|| format!("\n{}: mount its volume with {}\n", directory.display(), missing.join(",")))
+    };
+    config.deliveries.iter().filter_map(|delivery| of_delivery(&delivery.directory)).collect()
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod agent;
+mod begin;
 mod check;
 mod get;
 mod refresh;
@@ -18,14 +19,16 @@ use keywheel_core::environment::Environment;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
+use crate::helper;
 
 /// Does what was asked for; returns the exit code.
 pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => return run::run(args).await,
         Command::Get(args) => get::get(args).await,
-        Command::Agent(args) if args.once => agent::once(&args.config).await,
-        Command::Agent(args) => agent::agent(&args.config).await,
+        Command::Agent(args) if args.once => agent::once(&args).await,
+        Command::Agent(args) => agent::agent(&args).await,
+        Command::Helper => helper::serve().await,
         Command::Render(args) => render::render(&args.config).await,
         Command::Check { config } => check::check(&config),
         Command::Status { admin, json } => status::status(&admin, json).await,
