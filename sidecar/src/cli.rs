@@ -68,7 +68,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "URL", default_value = DEFAULT_ADMIN)]
         admin: Address,
     },
-    /// Rotate secrets at their source: make a new value, install it, prove it, publish it, retire the old one
+    /// Rotate secrets at their source
     Rotate(RotateArgs),
     /// Run the hooks of the agent that started this
     #[command(name = crate::helper::SUBCOMMAND, hide = true)]

@@ -81,6 +81,9 @@ fn two_rotators_at_once_rotate_once() {
     let stage = Rotations::set();
     let before = stage.version();
     let slow = stage.configuration("{every: 8s}", "1s", "");
+    let early = stage.rotate(&slow, &["orders", "--dry-run"]);
+    assert_eq!((early.code, stage.version()), (Some(0), before), "{}", early.stderr);
+    assert!(early.stdout.contains("vault://secret/orders/db"), "{}", early.stdout);
     let early = stage.rotate(&slow, &[]);
     assert_eq!((early.code, stage.version()), (Some(0), before), "{}", early.stderr);
     wait::until(20 * SECOND, "the rotation to be due", || {

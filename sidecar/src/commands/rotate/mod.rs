@@ -24,7 +24,7 @@ pub(crate) async fn rotate(args: RotateArgs) -> Result<(), Failure> {
     match args.command {
         None => once::once(args.once).await,
         Some(RotateCommand::Serve { config }) => run(&config).await,
-        Some(RotateCommand::Status { config, json }) => status(&config, json).await,
+        Some(RotateCommand::Status { config, json }) => status(&config, &[], json).await,
         Some(RotateCommand::Rollback { name, config, reason }) => {
             let rotation = Rotation::load(&config, &[name])?;
             let ask = Ask { roll_back: true, reason, ..Ask::default() };
@@ -89,8 +89,8 @@ async fn run(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn status(path: &Path, json: bool) -> Result<(), Failure> {
-    let rotation = Rotation::load(path, &[])?;
+async fn status(path: &Path, names: &[String], json: bool) -> Result<(), Failure> {
+    let rotation = Rotation::load(path, names)?;
     let looks = join_all(rotation.rotators.iter().map(Rotator::look));
     let looks = rotation.within_sessions(looks).await;
     let reports: Vec<Report> =

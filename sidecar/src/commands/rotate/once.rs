@@ -17,8 +17,8 @@ use crate::table::span;
 
 pub(super) async fn once(args: RotateOnce) -> Result<(), Failure> {
     let path = args.config.ok_or_else(|| Failure::usage("needs --config FILE"))?;
-    if args.dry_run && args.names.is_empty() {
-        return status(&path, args.json).await;
+    if args.dry_run {
+        return status(&path, &args.names, args.json).await;
     }
     if args.revoke_old && args.names.is_empty() {
         return Err(Failure::usage("--revoke-old needs the names of the rotations that it is for"));
