@@ -5,12 +5,15 @@
 mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use age::secrecy::ExposeSecret;
+use age::x25519::Identity;
 use async_trait::async_trait;
-use keywheel_core::SecretRef;
-use keywheel_core::conformance::{Fields, Fixture, Holds, run_all};
+use keywheel_core::conformance::{Fields, Fixture, Holds, kills_do_no_harm, run_all, stores};
 use keywheel_core::layer::{Retry, RetryPolicy};
+use keywheel_core::{Provider, SecretRef};
 
 use self::support::{Kubelet, provider, replace};
 
@@ -20,6 +23,8 @@ enum Layout {
     Json,
     /// `NAME.yaml`, by its absolute path, in JSON, which is YAML too.
     Yaml,
+    /// `NAME.json.age`, encrypted.
+    Age,
     /// `NAME`, as it is.
     Plain,
     /// `NAME/FIELD`.
@@ -28,16 +33,23 @@ enum Layout {
     Kubernetes,
 }
 
-#[derive(Debug)]
 struct Files {
     root: tempfile::TempDir,
+    keys: tempfile::TempDir,
+    identity: Identity,
     layout: Layout,
 }
 
 impl Files {
     fn new(layout: Layout) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        Self { root, layout }
+        let (root, keys, identity) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Identity::generate());
+        replace(&keys.path().join("identities"), identity.to_string().expose_secret().as_bytes());
+        Self { root, keys, identity, layout }
+    }
+
+    fn provider(&self) -> Arc<dyn Provider> {
+        provider(Some(self.root.path()), Some(&self.keys.path().join("identities")))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -48,6 +60,7 @@ impl Files {
         match self.layout {
             Layout::Json => format!("{name}.json"),
             Layout::Yaml => format!("{name}.yaml"),
+            Layout::Age => format!("{name}.json.age"),
             Layout::Plain | Layout::Folder | Layout::Kubernetes => name.into(),
         }
     }
@@ -56,7 +69,7 @@ impl Files {
 #[async_trait]
 impl Fixture for Files {
     fn holds(&self) -> Holds {
-        let structures = matches!(self.layout, Layout::Json | Layout::Yaml);
+        let structures = matches!(self.layout, Layout::Json | Layout::Yaml | Layout::Age);
         Holds { names: self.layout != Layout::Plain, structures, binary: !structures, ..Holds::default() }
     }
 
@@ -77,6 +90,10 @@ impl Fixture for Files {
             Layout::Json | Layout::Yaml => {
                 let fields = keywheel_core::Value::Map(fields);
                 replace(&path, &serde_json::to_vec(&fields.expose()).unwrap());
+            }
+            Layout::Age => {
+                let plain = serde_json::to_vec(&keywheel_core::Value::Map(fields).expose()).unwrap();
+                replace(&path, &age::encrypt(&self.identity.to_public(), &plain).unwrap());
             }
             Layout::Plain => replace(&path, fields["value"].to_bytes().unwrap().expose_secret()),
             Layout::Folder => {
@@ -109,9 +126,15 @@ impl Fixture for Files {
     }
 }
 
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
 async fn conforms(layout: Layout) {
     let files = Files::new(layout);
-    run_all(&*provider(Some(files.root.path()), None), &files).await;
+    run_all(&*files.provider(), &files).await;
 }
 
 #[tokio::test]
@@ -122,6 +145,11 @@ async fn json_files_conform() {
 #[tokio::test]
 async fn yaml_files_conform() {
     conforms(Layout::Yaml).await;
+}
+
+#[tokio::test]
+async fn encrypted_files_conform() {
+    conforms(Layout::Age).await;
 }
 
 #[tokio::test]
@@ -143,6 +171,23 @@ async fn kubernetes_volumes_conform() {
 async fn files_conform_under_retries() {
     let files = Files::new(Layout::Json);
     let policy = RetryPolicy { first: Duration::from_millis(5), ..RetryPolicy::default() };
-    let retried = Retry::new(provider(Some(files.root.path()), None), policy);
+    let retried = Retry::new(files.provider(), policy);
     run_all(&retried, &files).await;
+}
+
+async fn store_conforms(layout: Layout) {
+    let files = Files::new(layout);
+    let provider = files.provider();
+    stores::run_all(&*provider, &files, true).await;
+    kills_do_no_harm(&provider, &files, keywheel_providers::registry).await;
+}
+
+#[tokio::test]
+async fn the_store_of_json_files_conforms() {
+    store_conforms(Layout::Json).await;
+}
+
+#[tokio::test]
+async fn the_store_of_encrypted_files_conforms() {
+    store_conforms(Layout::Age).await;
 }

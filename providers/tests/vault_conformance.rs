@@ -7,7 +7,7 @@ mod vault_support;
 
 use async_trait::async_trait;
 use keywheel_core::SecretRef;
-use keywheel_core::conformance::{Fields, Fixture, Holds, run_all};
+use keywheel_core::conformance::{Fields, Fixture, Holds, kills_do_no_harm, run_all, stores};
 use keywheel_tests::http::{Method, Request};
 use keywheel_tests::{OpenBao, Options, ports};
 use serde_json::{Value, json};
@@ -68,7 +68,10 @@ async fn conform(mount: &'static str, data: &'static str, whole: &'static str) {
     );
     let bao = OpenBao::start_with(&options);
     let vault = provider(&bao, &[("VAULT_TOKEN", bao.root_token())]);
-    run_all(&vault, &Kv { bao: &bao, port, mount, data, whole }).await;
+    let kv = Kv { bao: &bao, port, mount, data, whole };
+    run_all(&vault, &kv).await;
+    stores::run_all(&vault, &kv, !data.is_empty()).await;
+    kills_do_no_harm(&vault, &kv, keywheel_providers::registry).await;
 }
 
 #[tokio::test]

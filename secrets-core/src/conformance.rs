@@ -1,6 +1,10 @@
 //! The test suites that every provider passes, and every layer around one: functions over `&dyn Provider` that panic at what is wrong.
 //!
-//! A provider's tests bring a [`Fixture`] that changes secrets at the source behind the provider's back, and call [`run_all`].
+//! A provider's tests bring a [`Fixture`] that changes secrets at the source behind the provider's back, and call [`run_all`]; where rotated values
+//! can be published there, also [`stores::run_all`] and [`kills_do_no_harm`].
+
+mod kills;
+pub mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +19,8 @@ use crate::provider::Provider;
 use crate::reference::SecretRef;
 use crate::secret::{Secret, SecretValue};
 use crate::value::Value;
+
+pub use self::kills::kills_do_no_harm;
 
 /// Fields to put at the source.
 pub type Fields = BTreeMap<String, Value>;

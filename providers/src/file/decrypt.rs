@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use age::armor::ArmoredReader;
-use age::{DecryptError, Decryptor, IdentityFile};
+use age::{DecryptError, Decryptor, IdentityFile, NoCallbacks};
 use keywheel_core::error::{Error, ErrorKind, Result};
 use keywheel_core::secret::Secret;
 use zeroize::Zeroizing;
@@ -18,10 +18,9 @@ pub(super) const MAX_BYTES: usize = 2 * Secret::MAX_BYTES;
 /// Decrypts a file with the identities of `identity_file`, which is read each time: it may be replaced, and its key stays in memory no longer
 /// than it is needed.
 pub(super) fn decrypt(encrypted: &[u8], identity_file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
-    let identity_file =
-        identity_file.ok_or_else(|| Error::config("decrypt", "the provider has no `identity_file`"))?;
-    let place = Place::try_new(Some(Path::new(".")), identity_file)?;
-    let identities = identities(&place)?;
+    let identities = read_identities(identity_file)?
+        .into_identities()
+        .map_err(|_| Error::config("decrypt", "the identity file has an identity that cannot be used"))?;
     let reader = Decryptor::new_buffered(ArmoredReader::new(encrypted)).map_err(failed)?;
     if reader.is_scrypt() {
         return Err(Error::new(
@@ -45,18 +44,19 @@ pub(super) fn decrypt(encrypted: &[u8], identity_file: Option<&Path>) -> Result<
     Ok(bytes)
 }
 
-fn identities(place: &Place) -> Result<Vec<Box<dyn age::Identity + Send + Sync>>> {
+/// Reads the identities of a provider.
+pub(super) fn read_identities(path: Option<&Path>) -> Result<IdentityFile<NoCallbacks>> {
+    let path = path.ok_or_else(|| Error::config("decrypt", "the provider has no `identity_file`"))?;
+    let place = Place::try_new(Some(Path::new(".")), path)?;
     let at = |error: Error| error.with("identity file", place.full_path().display());
     let wrong = |reason: &str| at(Error::config("decrypt", reason));
-    let bytes = place.open().and_then(|file| regular_file(place, file, Secret::MAX_BYTES)).map_err(at)?;
+    let bytes = place.open().and_then(|file| regular_file(&place, file, Secret::MAX_BYTES)).map_err(at)?;
     let file = IdentityFile::from_buffer(BufReader::new(bytes.as_slice()))
         .map_err(|_| wrong("the identity file has a line that is no X25519 identity (AGE-SECRET-KEY-1…)"))?;
-    let identities =
-        file.into_identities().map_err(|_| wrong("the identity file has an identity that cannot be used"))?;
-    if identities.is_empty() {
-        return Err(wrong("the identity file has no identity"));
+    match file.to_recipients() {
+        Ok(recipients) if recipients.is_empty() => Err(wrong("the identity file has no identity")),
+        _ => Ok(file),
     }
-    Ok(identities)
 }
 
 fn failed(error: DecryptError) -> Error {

@@ -18,13 +18,21 @@
 //! A reference below `root` leads nowhere else: a link that leaves the root is refused, in any component of the path, while links that
 //! stay inside (`orders.json -> ..data/orders.json`, as the kubelet makes them) are followed. An absolute reference is the operator's own
 //! choice, and its links are followed anywhere.
+//!
+//! # Rotations
+//! A rotated value is published in a `….json` or `….json.age` file, which is replaced by another one with its owner and mode; so its folder has
+//! to be writable, and the file must be no link. The record is `.NAME.keywheel-rotation` beside it, for nobody else to read (0600) and encrypted
+//! as the file is. An encrypted file is encrypted to the `identity_file`'s own recipients, and to `recipients`.
 
 mod decrypt;
 mod dotenv;
+mod encrypt;
+mod folder;
 mod format;
 mod place;
 mod read;
 mod route;
+mod store;
 mod watch;
 mod yaml;
 
@@ -32,6 +40,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use age::x25519::Recipient;
 use async_trait::async_trait;
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
@@ -41,6 +50,7 @@ use keywheel_core::needs::Needs;
 use keywheel_core::provider::{Provider, only_parameters};
 use keywheel_core::reference::SecretRef;
 use keywheel_core::registry::{Blueprint, Context, Kind};
+use keywheel_core::rotation::Store;
 use keywheel_core::secret::Secret;
 use tokio::sync::{Semaphore, watch as channel};
 
@@ -49,8 +59,8 @@ use self::watch::Watches;
 
 /// The kind `file`.
 ///
-/// Settings: `root`, the absolute path that relative references are below; and `identity_file`, age identities to decrypt `….age` files
-/// with. Both may be left out.
+/// Settings: `root`, the absolute path that relative references are below; `identity_file`, age identities to decrypt `….age` files with; and
+/// `recipients`, whom else they are encrypted to when a rotation replaces them. All may be left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileKind;
 
@@ -72,7 +82,8 @@ impl Kind for FileKind {
             Some(Some(path))
         };
         let (root, identity_file) = (absolute("root"), absolute("identity_file"));
-        Some(Box::new(Settings { root: root?, identity_file: identity_file? }))
+        let recipients = read_recipients(settings);
+        Some(Box::new(Settings { root: root?, identity_file: identity_file?, recipients: recipients? }))
     }
 
     fn configure_from(&self, _: &Environment) -> Result<Box<dyn Blueprint>> {
@@ -84,6 +95,14 @@ impl Kind for FileKind {
 struct Settings {
     root: Option<PathBuf>,
     identity_file: Option<PathBuf>,
+    recipients: Vec<Recipient>,
+}
+
+fn read_recipients(settings: &mut Section<'_>) -> Option<Vec<Recipient>> {
+    let Some(item) = settings.item("recipients") else { return Some(Vec::new()) };
+    let parsed: Result<Vec<Recipient>, _> =
+        item.parse::<Vec<String>>()?.iter().map(|text| text.parse()).collect();
+    parsed.map_err(|_| item.mistake("must be recipients of age, as in [age1…]")).ok()
 }
 
 impl Blueprint for Settings {
@@ -137,19 +156,15 @@ impl Provider for Files {
     }
 
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
-        self.validate(reference)?;
+        Provider::validate(self, reference)?;
         let (place, settings, watches) =
             (self.place(reference)?, self.settings.clone(), self.watches.clone());
-        let interrupted = || Error::new(ErrorKind::Unavailable, "read", "reading was interrupted");
-        let permit = self.readers.clone().acquire_owned().await.map_err(|_| interrupted())?;
-        let read = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        let read = self.blocking("read", move || {
             // Before the read, so that no change is lost between.
             watches.renew(&place);
             read::secret_fields(&place, settings.identity_file.as_deref())
         });
-        let fields = read.await.unwrap_or_else(|_| Err(interrupted()));
-        let secret = fields.and_then(|fields| {
+        let secret = read.await.and_then(|fields| {
             let version = self.fingerprint.version(&fields);
             Secret::try_new(fields, version)
         });
@@ -159,9 +174,28 @@ impl Provider for Files {
     fn changes(&self, reference: &SecretRef) -> Option<channel::Receiver<()>> {
         self.watches.subscribe(self.place(reference).ok()?)
     }
+
+    fn store(&self) -> Option<&dyn Store> {
+        Some(self)
+    }
 }
 
 impl Files {
+    /// Does what waits for a disk on a thread of its own; it is done to its end whether or not anybody waits for it.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let interrupted = || Error::new(ErrorKind::Unavailable, operation, "it was interrupted");
+        let permit = self.readers.clone().acquire_owned().await.map_err(|_| interrupted())?;
+        let working = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        working.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
     fn place(&self, reference: &SecretRef) -> Result<Place> {
         Place::try_new(self.settings.root.as_deref(), Path::new(reference.path()))
             .map_err(|error| self.at(reference, error))

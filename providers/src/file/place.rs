@@ -36,6 +36,12 @@ impl Place {
         Self { root: self.root.clone(), path: self.path.join(name) }
     }
 
+    /// Returns the place of the folder that this is in.
+    pub(super) fn folder(&self) -> Self {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self { root: self.root.clone(), path: folder.unwrap_or(Path::new(".")).into() }
+    }
+
     /// Returns the whole path.
     pub(super) fn full_path(&self) -> PathBuf {
         match &self.root {

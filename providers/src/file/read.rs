@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::decrypt;
+use super::folder::is_own;
 use super::format::{self, Format};
 use super::place::Place;
 
@@ -82,8 +83,8 @@ fn is_same(before: &Metadata, after: &Metadata) -> bool {
 ///
 /// 1. Where the folder has the layout of the kubelet's AtomicWriter, `..data` is followed once, and all fields are read from the one
 ///    generation that it names.
-/// 2. Entries that begin with `..` are the layout's own and are skipped; other hidden files are fields; subfolders, sockets and
-///    the like are skipped.
+/// 2. Entries that begin with `..` are the layout's own and are skipped, and so are the records of rotations; other hidden files are fields;
+///    subfolders, sockets and the like are skipped.
 /// 3. When `..data` names another generation at the end, it all begins again: the old one may have been half gone.
 fn folder(place: &Place, folder: &File) -> Result<Fields> {
     const TRIES: usize = 5;
@@ -124,7 +125,7 @@ fn files_in(place: &Place, folder: &File) -> Result<Fields> {
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let may_be_file =
             matches!(entry.file_type(), FileType::RegularFile | FileType::Symlink | FileType::Unknown);
-        if !may_be_file || name.as_bytes().starts_with(b"..") {
+        if !may_be_file || name.as_bytes().starts_with(b"..") || is_own(name) {
             continue;
         }
         let Some(value) = file_in(&place.join(name), left)? else {

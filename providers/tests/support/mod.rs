@@ -17,12 +17,22 @@ use keywheel_core::{Clock, Provider};
 
 /// Builds a provider of kind `file` as a configuration with these settings does.
 pub(crate) fn provider(root: Option<&Path>, identity_file: Option<&Path>) -> Arc<dyn Provider> {
+    provider_with(root, identity_file, "")
+}
+
+/// As [`provider`], with one more setting.
+pub(crate) fn provider_with(
+    root: Option<&Path>,
+    identity_file: Option<&Path>,
+    more: &str,
+) -> Arc<dyn Provider> {
     let mut text = "providers:\n  local:\n    kind: file\n".to_owned();
     for (key, value) in [("root", root), ("identity_file", identity_file)] {
         if let Some(value) = value {
             text += &format!("    {key}: {}\n", value.display());
         }
     }
+    text += &format!("    {more}\n");
     let registry = keywheel_providers::registry();
     let config = Config::parse(Path::new("test.yaml"), &text, &registry, &Environment::default()).unwrap();
     let clock = Clock::system();
