@@ -7,7 +7,7 @@ mod aws_support;
 
 use async_trait::async_trait;
 use aws_support::{Stage, reference};
-use keywheel_core::conformance::{Fields, Fixture, Holds, run_all};
+use keywheel_core::conformance::{Fields, Fixture, Holds, kills_do_no_harm, run_all, stores};
 use keywheel_core::{SecretRef, Value};
 use keywheel_tests::Moto;
 
@@ -49,4 +49,16 @@ impl Fixture for Secrets<'_> {
 async fn secrets_manager_conforms() {
     let stage = Stage::new();
     run_all(&stage.provider(""), &Secrets(&stage.moto)).await;
+}
+
+#[tokio::test]
+async fn its_store_conforms() {
+    let stage = Stage::new();
+    stores::run_all(&stage.provider(""), &Secrets(&stage.moto), true).await;
+}
+
+#[tokio::test]
+async fn killed_rotators_do_it_no_harm() {
+    let stage = Stage::new();
+    kills_do_no_harm(&stage.provider(""), &Secrets(&stage.moto), keywheel_providers::registry).await;
 }

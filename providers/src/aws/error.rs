@@ -92,7 +92,10 @@ impl Refusal<'_> {
             _ if code.starts_with("KMS") => self.no_key(),
             "AccessDenied" if self.says("kms") => self.no_key(),
             "AccessDenied" | "UnauthorizedOperation" => {
-                self.failure(ErrorKind::PermissionDenied, "the policy does not allow it")
+                self.failure(ErrorKind::PermissionDenied, NOT_ALLOWED)
+            }
+            "ResourceExists" => {
+                self.failure(ErrorKind::Conflict, "there is such a secret, or such a version, by now")
             }
             "OptInRequired" | "RegionDisabled" => {
                 self.failure(ErrorKind::PermissionDenied, "the account does not use this region")
@@ -126,7 +129,7 @@ impl Refusal<'_> {
 
     fn no_key(self) -> Error {
         self.failure(ErrorKind::PermissionDenied, "the key that encrypts the secret (KMS) cannot be used")
-            .with_help("allow `kms:Decrypt` on the secret's key, and see that it is enabled")
+            .with_help("allow `kms:Decrypt` (and `kms:GenerateDataKey`, to write) on the secret's key, and see that it is enabled")
     }
 
     /// Returns the error of a refusal that is about who asks.
@@ -191,6 +194,8 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
+/// Why something is refused that a policy could allow.
+pub(super) const NOT_ALLOWED: &str = "the policy does not allow it";
 /// What a request is part of, until somebody who knows better says so.
 pub(super) const CONNECT: &str = "connect";
 
@@ -234,6 +239,7 @@ mod tests {
             ("DecryptionFailure", "no", 400, ErrorKind::PermissionDenied, "kms:Decrypt"),
             ("AccessDeniedException", kms, 400, ErrorKind::PermissionDenied, "kms:Decrypt"),
             ("AccessDeniedException", "not authorized", 400, ErrorKind::PermissionDenied, "policy"),
+            ("ResourceExistsException", "already in use", 400, ErrorKind::Conflict, "by now"),
             ("ExpiredTokenException", "", 400, ErrorKind::Unauthenticated, "have expired"),
             ("ExpiredToken", "", 403, ErrorKind::Unauthenticated, "have expired"),
             ("UnrecognizedClientException", "", 400, ErrorKind::Unauthenticated, "does not know"),

@@ -44,6 +44,12 @@
 //! Secrets that are asked for together are read with `BatchGetSecretValue`, twenty with one call, and an interval has all of its secrets asked for
 //! together; a version id tells what changed. Where that call is not allowed, and for other stages, each secret is read by itself. What is
 //! throttled waits, and so does all else of the provider.
+//!
+//! # Rotations
+//!
+//! What rotations of ours publish needs `DescribeSecret`, `GetSecretValue`, `PutSecretValue` and `UpdateSecretVersionStage` on the secret, and all but
+//! the last on its record, `keywheel/rotation/NAME`; and `CreateSecret` where one of them is not there yet. A secret whose rotation is Secrets Manager's
+//! own is left to that.
 
 mod account;
 mod error;
@@ -57,6 +63,8 @@ mod rotate;
 mod settings;
 #[cfg(feature = "aws-ssm")]
 pub mod ssm;
+mod stages;
+mod store;
 mod target;
 mod throttle;
 

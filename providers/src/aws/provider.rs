@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use keywheel_core::registry::Context;
+use keywheel_core::rotation::Store;
 use keywheel_core::{Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
 use tokio::sync::OnceCell;
 use tracing::warn;
@@ -41,11 +42,15 @@ impl AwsProvider {
         }
     }
 
-    fn target<'a>(&self, reference: &'a SecretRef) -> Result<Target<'a>> {
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(super) fn target<'a>(&self, reference: &'a SecretRef) -> Result<Target<'a>> {
         Target::of(reference, self.account.settings().region.as_deref())
     }
 
-    async fn client(&self) -> Result<&Client> {
+    pub(super) async fn client(&self) -> Result<&Client> {
         let make = || async { self.account.config().await.map(Client::new) };
         self.client.get_or_try_init(make).await
     }
@@ -85,7 +90,7 @@ impl AwsProvider {
         }
     }
 
-    fn place(&self, error: Error, reference: &SecretRef) -> Error {
+    pub(super) fn place(&self, error: Error, reference: &SecretRef) -> Error {
         self.account.place(error.with("provider", &self.name).with("reference", reference.whole()))
     }
 }
@@ -131,6 +136,10 @@ impl Provider for AwsProvider {
             rotate::rotate(&self.account, self.client().await?, target.id).await
         };
         rotate.await.map_err(|error| self.place(error, reference))
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        Some(self)
     }
 
     fn realm(&self) -> String {

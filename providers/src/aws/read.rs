@@ -6,7 +6,9 @@ use std::sync::Arc;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::types::SecretValueEntry;
+use jiff::Timestamp;
 use keywheel_core::{Error, ErrorKind, Result, Secret, SecretValue, Value, Version};
+use serde::de::IgnoredAny;
 
 use super::account::Account;
 use super::error::Refusal;
@@ -18,6 +20,7 @@ use super::target::{Target, Wanted, is_named};
 pub(super) struct Fetched {
     pub(super) version: Version,
     pub(super) arn: Option<String>,
+    pub(super) created_at: Option<Timestamp>,
     content: Content,
 }
 
@@ -88,8 +91,11 @@ fn note(ids: &[String], entry: SecretValueEntry, answers: &mut HashMap<String, R
 
 impl Fetched {
     fn of_answer(answer: GetSecretValueOutput) -> Result<Self> {
-        let GetSecretValueOutput { secret_string: text, secret_binary: binary, .. } = answer;
-        Self::new(answer.version_id, answer.arn, text, binary.map(|binary| binary.into_inner()))
+        let GetSecretValueOutput { secret_string: text, secret_binary: binary, created_date, .. } = answer;
+        let created_at = created_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
+        let fetched =
+            Self::new(answer.version_id, answer.arn, text, binary.map(|binary| binary.into_inner()))?;
+        Ok(Self { created_at, ..fetched })
     }
 
     fn of_entry(entry: SecretValueEntry) -> Result<Self> {
@@ -109,7 +115,7 @@ impl Fetched {
             (None, None) => return Err(incomplete("the version holds no value")),
         };
         let version = version.ok_or_else(|| incomplete("the answer names no version"))?;
-        Ok(Self { version: Version::new(version), arn, content })
+        Ok(Self { version: Version::new(version), arn, created_at: None, content })
     }
 
     /// Makes a secret of it: the keys of a JSON object are its fields, and anything else is the field `value`.
@@ -122,6 +128,16 @@ impl Fetched {
             Content::Binary(bytes) => whole(bytes),
         };
         Secret::try_new(fields, self.version.clone())
+    }
+
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(self.content, Content::Binary(_))
+    }
+
+    /// Tells whether it is one text and no object.
+    pub(super) fn is_one_text(&self) -> bool {
+        let Content::Text(text) = &self.content else { return false };
+        serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(text.expose_secret()).is_err()
     }
 }
 

@@ -3,7 +3,6 @@
 //! The secret's rotation function makes a version with the label `AWSPENDING`, sets and tests it, and moves `AWSCURRENT` to it at the end. The call
 //! only begins that. What reads see follows a moment later.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
@@ -12,6 +11,7 @@ use keywheel_core::{Error, ErrorKind, Result, Version};
 use tracing::info;
 
 use super::account::Account;
+use super::stages::{CURRENT, PENDING, PREVIOUS, Stages, describe};
 
 /// Rotates the secret `id`; returns the version that is current then.
 ///
@@ -25,7 +25,7 @@ pub(super) async fn rotate(account: &Account, client: &Client, id: &str) -> Resu
     let begun = match account.ask("rotate", || Box::pin(begin.clone().send())).await {
         Ok(begun) => begun,
         Err(error) if error.kind() == ErrorKind::Invalid => {
-            let secret = describe(account, client, id).await?;
+            let secret = describe("rotate", account, client, id).await?;
             return Err(not_begun(error, &secret, id));
         }
         Err(error) => return Err(error),
@@ -35,7 +35,7 @@ pub(super) async fn rotate(account: &Account, client: &Client, id: &str) -> Resu
     let (begun_at, mut wait) = (clock.instant(), FIRST_LOOK);
     loop {
         clock.sleep_until(clock.instant() + wait).await;
-        match describe(account, client, id).await {
+        match describe("rotate", account, client, id).await {
             Ok(secret) => {
                 let stages = Stages::of(&secret);
                 if stages.has(&new, CURRENT) || stages.has(&new, PREVIOUS) {
@@ -58,18 +58,11 @@ pub(super) async fn rotate(account: &Account, client: &Client, id: &str) -> Resu
     }
 }
 
-async fn describe(account: &Account, client: &Client, id: &str) -> Result<DescribeSecretOutput> {
-    let call = client.describe_secret().secret_id(id);
-    account.ask("rotate", || Box::pin(call.clone().send())).await
-}
-
 /// Returns why Secrets Manager did not begin.
 fn not_begun(error: Error, secret: &DescribeSecretOutput, id: &str) -> Error {
     let stages = Stages::of(secret);
     if let Some(pending) = stages.pending() {
-        let reason = "the last rotation is not over: another version than the current one is AWSPENDING";
-        let error = Error::new(ErrorKind::Invalid, "rotate", reason);
-        return error.with("version", pending).with_help(way_out(secret, id, pending));
+        return still_pending("rotate", secret, id, pending);
     }
     if secret.rotation_lambda_arn.is_none() && secret.owning_service.is_none() {
         let reason = "the secret has no rotation function";
@@ -77,6 +70,18 @@ fn not_begun(error: Error, secret: &DescribeSecretOutput, id: &str) -> Error {
             .with_help("set one up in Secrets Manager, or rotate it with a strategy of Keywheel's");
     }
     error
+}
+
+/// Makes the error for a secret whose version `pending` waits for a rotation of Secrets Manager's.
+pub(super) fn still_pending(
+    operation: &'static str,
+    secret: &DescribeSecretOutput,
+    id: &str,
+    pending: &str,
+) -> Error {
+    let reason = "the last rotation is not over: another version than the current one is AWSPENDING";
+    let error = Error::new(ErrorKind::Invalid, operation, reason);
+    error.with("version", pending).with_help(way_out(secret, id, pending))
 }
 
 fn not_over(within: Duration, secret: &DescribeSecretOutput, id: &str, new: &str) -> Error {
@@ -103,34 +108,6 @@ fn way_out(secret: &DescribeSecretOutput, id: &str, pending: &str) -> String {
     )
 }
 
-/// Which version has which labels.
-struct Stages<'a>(Option<&'a HashMap<String, Vec<String>>>);
-
-impl<'a> Stages<'a> {
-    fn of(secret: &'a DescribeSecretOutput) -> Self {
-        Self(secret.version_ids_to_stages())
-    }
-
-    fn has(&self, version: &str, label: &str) -> bool {
-        self.0
-            .and_then(|stages| stages.get(version))
-            .is_some_and(|labels| labels.iter().any(|has| has == label))
-    }
-
-    fn holder(&self, label: &str) -> Option<&'a str> {
-        let (version, _) = self.0?.iter().find(|(_, labels)| labels.iter().any(|has| has == label))?;
-        Some(version)
-    }
-
-    /// Returns the version that a rotation is at, or was left at.
-    fn pending(&self) -> Option<&'a str> {
-        self.holder(PENDING).filter(|version| !self.has(version, CURRENT))
-    }
-}
-
-const CURRENT: &str = "AWSCURRENT";
-const PENDING: &str = "AWSPENDING";
-const PREVIOUS: &str = "AWSPREVIOUS";
 /// The function takes seconds at least; looking costs one small request.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_secs(15);
