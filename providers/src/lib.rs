@@ -33,6 +33,8 @@ pub fn registry() -> Registry {
     let kinds = kinds.with(file::FileKind);
     #[cfg(feature = "vault")]
     let kinds = kinds.with(vault::VaultKind::default());
+    #[cfg(feature = "exec")]
+    let kinds = kinds.with_strategy(strategies::exec::ExecStrategy);
     #[cfg(feature = "postgres")]
     let kinds = kinds.with_strategy(strategies::postgres::PostgresStrategy);
     #[cfg(feature = "random")]

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "postgres")]
 mod accounts;
+#[cfg(feature = "exec")]
+pub mod exec;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "random")]

@@ -57,7 +57,7 @@ impl Strategy for Random {
         true
     }
 
-    fn create(&self, _: Option<&Fields>) -> Result<Fields> {
+    async fn create(&self, _: Option<&Fields>) -> Result<Fields> {
         Ok(match self {
             Self::Value(policy) => [(VALUE.to_owned(), Value::Bytes(policy.generate()?))].into(),
             Self::Key(kind) => {

@@ -148,11 +148,18 @@ fn read_signal(mut section: Section<'_>) -> Option<Signal> {
 }
 
 fn read_exec(mut section: Section<'_>) -> Option<Program> {
-    let command: Option<Vec<String>> = section.required("command");
-    let (timeout, log_output) = (section.optional("timeout"), section.optional("log_output"));
-    let program = command.map(|command| program(&section, command, timeout, log_output));
+    let program = Program::parse(&mut section);
     section.finish();
     program
+}
+
+impl Program {
+    /// Reads `command`, `timeout` and `log_output`.
+    pub fn parse(section: &mut Section<'_>) -> Option<Self> {
+        let command: Option<Vec<String>> = section.required("command");
+        let (timeout, log_output) = (section.optional("timeout"), section.optional("log_output"));
+        command.map(|command| program(section, command, timeout, log_output))
+    }
 }
 
 fn read_restart(mut section: Section<'_>) -> Restart {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::Program;
+use crate::secret::SecretValue;
 
 /// A child and whatever it starts; killed when this is dropped before the child was reaped, for until then its number is its own.
 pub(super) struct Group {
@@ -44,20 +45,55 @@ impl Group {
         }
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
-        let status = {
-            let reading = async { tokio::join!(beginning(stdout, &mut out), beginning(stderr, &mut err)) };
-            tokio::pin!(reading);
-            tokio::select! {
-                status = self.wait() => {
-                    // What was written before the end is in the pipe already.
-                    tokio::time::timeout(FLUSHED_WITHIN, reading).await.ok();
-                    status
-                }
-                _ = &mut reading => self.wait().await,
-            }
+        let reading = async {
+            tokio::join!(
+                beginning(stdout, Program::LOGGED, &mut out),
+                beginning(stderr, Program::LOGGED, &mut err)
+            )
         };
+        let status = self.wait_during(reading).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (status, Output { stdout: text(&out), stderr: text(&err) })
+    }
+
+    /// Writes `input`, whether or not it is read, and waits, with the beginning of the answer; where its errors are a pipe, they are in the output.
+    pub(super) async fn converse(
+        &mut self,
+        input: &SecretValue,
+        answer: &mut Vec<u8>,
+    ) -> (io::Result<ExitStatus>, Output) {
+        let mut err = Vec::new();
+        let Child { stdin, stdout, stderr, .. } = &mut self.child;
+        let (stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
+        let writing = async {
+            if let Some(mut stdin) = stdin {
+                // Who does not read it does not need it.
+                stdin.write_all(input.expose_secret()).await.ok();
+            }
+        };
+        let talking = async {
+            let longest = Program::ANSWER as u64 + 1;
+            tokio::join!(
+                writing,
+                beginning(stdout, longest, answer),
+                beginning(stderr, Program::LOGGED, &mut err)
+            )
+        };
+        let status = self.wait_during(talking).await;
+        let stderr = String::from_utf8_lossy(&err).into_owned();
+        (status, Output { stdout: String::new(), stderr })
+    }
+
+    /// Waits for the end while `streams` are at work. What was written before the end is in the pipes already.
+    async fn wait_during(&mut self, streams: impl Future) -> io::Result<ExitStatus> {
+        tokio::pin!(streams);
+        tokio::select! {
+            status = self.wait() => {
+                tokio::time::timeout(FLUSHED_WITHIN, streams).await.ok();
+                status
+            }
+            _ = &mut streams => self.wait().await,
+        }
     }
 
     pub(super) fn kill(&self) {
@@ -77,10 +113,10 @@ impl Drop for Group {
 const FLUSHED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Reads to the end, so that the writer never waits, and keeps the beginning.
-async fn beginning(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+async fn beginning(stream: Option<impl AsyncRead + Unpin>, longest: u64, kept: &mut Vec<u8>) {
     if let Some(mut stream) = stream {
         // A stream that breaks has told what there was to tell.
-        (&mut stream).take(Program::LOGGED).read_to_end(kept).await.ok();
+        (&mut stream).take(longest).read_to_end(kept).await.ok();
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
     }
 }

@@ -1,5 +1,6 @@
 //! Runs a program: argv without a shell, bounded in time, killed as a group, its output discarded or bounded.
 
+mod ask;
 mod group;
 mod runner;
 
@@ -61,12 +62,15 @@ pub struct Ended {
 
 /// Why a program did not end well. Nothing of its output is in it.
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Failure {
-    pub(crate) reason: String,
+pub struct Failure {
+    /// In words.
+    pub reason: String,
+    /// The code that it ended with.
+    pub code: Option<i32>,
     /// Whether it was run, and said no; otherwise it could not be run or did not come to its end.
-    pub(crate) said_no: bool,
+    pub said_no: bool,
     /// Whether the same call may succeed a moment later.
-    pub(crate) temporary: bool,
+    pub temporary: bool,
 }
 
 impl Program {
@@ -74,6 +78,8 @@ impl Program {
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
     /// How many bytes of each stream go to the log, at most.
     pub const LOGGED: u64 = 4096;
+    /// How many bytes an answer has, at most.
+    pub const ANSWER: usize = 65_536;
 
     /// Makes a program whose output is discarded.
     pub fn new(command: Vec<String>, timeout: Duration) -> Self {
@@ -89,12 +95,16 @@ impl Program {
             Some(assigned) => assigned.run(self, event).await,
             None => self.run_here(&Occasion::of(event)).await,
         };
-        for (stream, text) in [("stdout", &ended.output.stdout), ("stderr", &ended.output.stderr)] {
+        self.log(&ended.output);
+        ended.failure.map_or(Ok(()), Err)
+    }
+
+    fn log(&self, output: &Output) {
+        for (stream, text) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
             if !text.is_empty() {
                 info!(program = %self, stream, output = text.trim_end(), "output of a program");
             }
         }
-        ended.failure.map_or(Ok(()), Err)
     }
 
     /// Runs it as a child of this process.
@@ -106,14 +116,21 @@ impl Program {
             Ok(group) => group,
             Err(error) => return Failure::not_started(&error).into(),
         };
-        match tokio::time::timeout(self.timeout, group.wait_and_read(self.log_output)).await {
-            Ok((Ok(status), output)) if status.success() => Ended { failure: None, output },
-            Ok((Ok(status), output)) => {
-                let failure = Failure { reason: describe(status), said_no: true, temporary: true };
+        let ended = tokio::time::timeout(self.timeout, group.wait_and_read(self.log_output)).await;
+        self.judge(group, ended.ok()).await
+    }
+
+    /// Tells what it means how a program ended, or that it did not in time.
+    async fn judge(&self, mut group: Group, ended: Option<(io::Result<ExitStatus>, Output)>) -> Ended {
+        match ended {
+            Some((Ok(status), output)) if status.success() => Ended { failure: None, output },
+            Some((Ok(status), output)) => {
+                let (reason, code) = (describe(status), status.code());
+                let failure = Failure { reason, code, said_no: true, temporary: true };
                 Ended { failure: Some(failure), output }
             }
-            Ok((Err(error), _)) => Failure::new(format!("cannot wait for it: {error}")).into(),
-            Err(_) => {
+            Some((Err(error), _)) => Failure::new(format!("cannot wait for it: {error}")).into(),
+            None => {
                 group.kill();
                 // It was killed, and this only reaps it; a process that waits for a broken disk does not even end then.
                 tokio::time::timeout(REAPED_WITHIN, group.wait()).await.ok();
@@ -138,12 +155,18 @@ impl Program {
         let output = || if self.log_output { Stdio::piped() } else { Stdio::null() };
         let mut command = Command::new(filled(program));
         command.args(arguments.iter().map(|argument| filled(argument)));
-        command.stdin(Stdio::null()).stdout(output()).stderr(output()).process_group(0);
+        command.stdin(Stdio::null()).stdout(output()).stderr(output());
+        self.isolate(&mut command);
+        command.envs(occasion.variables());
+        command
+    }
+
+    /// Gives a command a process group of its own, and takes what no program should see from its environment.
+    fn isolate(&self, command: &mut Command) {
+        command.process_group(0);
         for (name, _) in std::env::vars_os().filter(|(name, _)| Self::holds_back(name)) {
             command.env_remove(name);
         }
-        command.envs(occasion.variables());
-        command
     }
 }
 
@@ -172,7 +195,7 @@ impl fmt::Display for Program {
 impl Failure {
     /// Makes the failure of a run that may succeed a moment later.
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), said_no: false, temporary: true }
+        Self { reason: reason.into(), code: None, said_no: false, temporary: true }
     }
 
     fn not_started(error: &io::Error) -> Self {
@@ -180,7 +203,7 @@ impl Failure {
             io::ErrorKind::NotFound => "there is no such program".into(),
             _ => format!("cannot start it: {error}"),
         };
-        Self { reason, said_no: false, temporary: false }
+        Self { reason, code: None, said_no: false, temporary: false }
     }
 }
 

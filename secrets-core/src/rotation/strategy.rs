@@ -35,11 +35,11 @@ pub trait Strategy: fmt::Debug + Send + Sync {
     /// [`set`](Self::set) and the publication at which what is published does not work.
     fn is_gapless(&self) -> bool;
 
-    /// Makes a new value; asks nobody and changes nothing.
+    /// Makes a new value, and changes nothing: it may never be set.
     ///
     /// # Errors
     /// What is published is nothing that the strategy can go on from.
-    fn create(&self, old: Option<&Fields>) -> Result<Fields>;
+    async fn create(&self, old: Option<&Fields>) -> Result<Fields>;
 
     /// Checks, before anything is changed, that the steps can be done.
     ///
@@ -89,7 +89,7 @@ pub trait Plan: fmt::Debug + Send + Sync {
     }
 
     /// Returns the names of the fields that the strategy makes.
-    fn fields(&self) -> Vec<&'static str>;
+    fn fields(&self) -> Vec<&str>;
 
     /// Builds the strategy; asks no server.
     ///

@@ -255,7 +255,7 @@ impl Strategy for World {
         self.inner().is_gapless
     }
 
-    fn create(&self, old: Option<&Fields>) -> Result<Fields> {
+    async fn create(&self, old: Option<&Fields>) -> Result<Fields> {
         let mut inner = self.inner();
         let is_a = old.is_some_and(|old| text(old, "username").unwrap() == "a");
         let user = if inner.is_gapless && is_a { "b" } else { "a" };

@@ -85,7 +85,7 @@ impl Strategy for Postgres {
         self.accounts.alternate()
     }
 
-    fn create(&self, old: Option<&Fields>) -> Result<Fields> {
+    async fn create(&self, old: Option<&Fields>) -> Result<Fields> {
         self.accounts.create(old)
     }
 

@@ -45,7 +45,7 @@ impl Rotator {
     async fn create(&self, ask: &Ask, record: &mut Record) -> Result<Event> {
         let found = self.look_at_target().await?;
         let old = found.fields.as_ref().and_then(|fields| self.rotation.names.view(fields));
-        let new = self.strategy.create(old.as_ref())?;
+        let new = self.strategy.create(old.as_ref()).await?;
         let token = token();
         let turn = Turn { token: &token, new: &new, old: old.as_ref(), is_emergency: ask.revoke_old };
         self.strategy.check(turn).await?;

@@ -1,0 +1,228 @@
+//! Has a program replace a credential, step by step.
+//!
+//! | Key | Meaning |
+//! |---|---|
+//! | `command` | the program and its arguments; one more at the end is the step |
+//! | `fields` | the names of the credential's fields (`[password]`) |
+//! | `password` | what the field `password` looks like, where the program makes none itself |
+//! | `gapless` | whether the old credential works beside the new one until it is retired (`false`) |
+//! | `timeout` | how long a step may take (`30s`); the program is killed then, with its group |
+//! | `log_output` | whether the beginning of what it writes to its standard error goes to the log (`false`) |
+//!
+//! The steps are `create`, `check`, `set`, `test`, `undo` and `retire`, in the meaning that [`Strategy`] gives them; each may come twice, and
+//! `undo` without a `set`. The program reads one JSON object:
+//!
+//! ```json
+//! {"step": "set", "token": "…", "emergency": false, "new": {"password": "…"}, "old": {"password": "…"}}
+//! ```
+//!
+//! `token` is the same for all steps of one rotation; `old` is null where nothing was published before. For `create`, `token` is null and `new` is
+//! empty: it changes nothing, and may write the new fields as a JSON object. A field that it does not write is made by `password`, or else is the
+//! old one. What is written for other steps is not looked at.
+//!
+//! Exit code 0 is done, 75 (`EX_TEMPFAIL`) is to be tried again, and any other is a failure: the rotation is undone. Nothing that the program
+//! writes is in an error, and no value is in its arguments or its environment, which holds no credentials of this process either.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keywheel_core::config::Section;
+use keywheel_core::program::{Failure, Program};
+use keywheel_core::rotation::policy::Policy;
+use keywheel_core::rotation::{Fields, Plan, Strategy, StrategyContext, StrategyKind, Turn};
+use keywheel_core::value::Exposed;
+use keywheel_core::{Error, ErrorKind, Result, SecretValue, Value};
+use serde::Serialize;
+
+/// The strategy `exec`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExecStrategy;
+
+#[derive(Clone, Debug)]
+struct Exec {
+    program: Program,
+    fields: Vec<String>,
+    password: Option<Policy>,
+    is_gapless: bool,
+}
+
+impl StrategyKind for ExecStrategy {
+    fn name(&self) -> &'static str {
+        "exec"
+    }
+
+    fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {
+        let says_timeout = settings.item("timeout").is_some();
+        let mut program = Program::parse(&mut settings);
+        if let (Some(program), false) = (&mut program, says_timeout) {
+            program.timeout = TIMEOUT;
+        }
+        if program.as_ref().is_some_and(|program| program.timeout > LONGEST) {
+            settings.mistake(format!("`timeout` is {LONGEST:?} at most"));
+        }
+        let fields = settings.optional::<Vec<String>>("fields").unwrap_or_else(|| vec![PASSWORD.to_owned()]);
+        let distinct: BTreeSet<&String> = fields.iter().filter(|field| !field.is_empty()).collect();
+        if fields.is_empty() || distinct.len() < fields.len() {
+            settings.mistake("`fields` needs names, each once");
+        }
+        let password = settings.section("password").map(Policy::parse);
+        if password.is_some() && !fields.iter().any(|field| field == PASSWORD) {
+            settings.mistake("`password` makes the field `password`, which `fields` does not have");
+        }
+        let is_gapless = settings.optional("gapless").unwrap_or(false);
+        settings.finish();
+        let password = match password {
+            Some(policy) => Some(policy?),
+            None => None,
+        };
+        Some(Box::new(Exec { program: program?, fields, password, is_gapless }))
+    }
+}
+
+impl Plan for Exec {
+    fn fields(&self) -> Vec<&str> {
+        self.fields.iter().map(String::as_str).collect()
+    }
+
+    fn build(&self, _: StrategyContext) -> Result<Arc<dyn Strategy>> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Strategy for Exec {
+    fn is_gapless(&self) -> bool {
+        self.is_gapless
+    }
+
+    async fn create(&self, old: Option<&Fields>) -> Result<Fields> {
+        let nothing = Fields::new();
+        let told = Told {
+            step: "create",
+            token: None,
+            emergency: false,
+            new: exposed(&nothing),
+            old: old.map(exposed),
+        };
+        let answer = self.tell(&told).await?;
+        self.complete(self.parse(&answer)?, old)
+    }
+
+    async fn check(&self, turn: Turn<'_>) -> Result<()> {
+        self.step("check", turn).await
+    }
+
+    async fn set(&self, turn: Turn<'_>) -> Result<()> {
+        self.step("set", turn).await
+    }
+
+    async fn test(&self, turn: Turn<'_>) -> Result<()> {
+        self.step("test", turn).await
+    }
+
+    async fn undo(&self, turn: Turn<'_>) -> Result<()> {
+        self.step("undo", turn).await
+    }
+
+    async fn retire(&self, turn: Turn<'_>) -> Result<()> {
+        self.step("retire", turn).await
+    }
+}
+
+impl Exec {
+    async fn step(&self, step: &'static str, turn: Turn<'_>) -> Result<()> {
+        let told = Told {
+            step,
+            token: Some(turn.token),
+            emergency: turn.is_emergency,
+            new: exposed(turn.new),
+            old: turn.old.map(exposed),
+        };
+        self.tell(&told).await.map(drop)
+    }
+
+    async fn tell(&self, told: &Told<'_>) -> Result<SecretValue> {
+        let input =
+            serde_json::to_vec(told).map_err(|_| self.wrong("a field holds bytes that JSON cannot"))?;
+        let answer = self.program.ask(told.step, &SecretValue::from(input)).await;
+        answer.map_err(|failure| error(failure).with("program", &self.program))
+    }
+
+    /// Reads what `create` wrote.
+    fn parse(&self, answer: &SecretValue) -> Result<Fields> {
+        let bytes = answer.expose_secret();
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Fields::new());
+        }
+        let made: Fields = serde_json::from_slice(bytes)
+            .map_err(|_| self.wrong("what it wrote for `create` is no JSON object"))?;
+        match made.keys().all(|name| self.fields.contains(name)) {
+            true => Ok(made),
+            false => Err(self.wrong("what it wrote for `create` has a field that `fields` does not name")),
+        }
+    }
+
+    /// Adds the fields that the program did not make.
+    fn complete(&self, mut made: Fields, old: Option<&Fields>) -> Result<Fields> {
+        for name in &self.fields {
+            if made.contains_key(name) {
+                continue;
+            }
+            let value = match (&self.password, old.and_then(|old| old.get(name))) {
+                (Some(policy), _) if name == PASSWORD => Value::Bytes(policy.generate()?),
+                (_, Some(old)) => old.copy(),
+                _ => {
+                    let reason = format!("it made no field `{name}`, and there is no old one");
+                    return Err(self.wrong(reason));
+                }
+            };
+            made.insert(name.clone(), value);
+        }
+        let is_old = |(name, value): (&String, &Value)| {
+            old.and_then(|old| old.get(name)).is_some_and(|old| old.is_same(value))
+        };
+        match made.iter().all(is_old) {
+            true => Err(self
+                .wrong("it made no new value for `create`")
+                .with_help("give `password` a policy, and it is made for it")),
+            false => Ok(made),
+        }
+    }
+
+    fn wrong(&self, reason: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Invalid, "rotate", reason).with("program", &self.program)
+    }
+}
+
+/// What the program reads.
+#[derive(Serialize)]
+struct Told<'a> {
+    step: &'static str,
+    token: Option<&'a str>,
+    emergency: bool,
+    new: BTreeMap<&'a str, Exposed<'a>>,
+    old: Option<BTreeMap<&'a str, Exposed<'a>>>,
+}
+
+fn exposed(fields: &Fields) -> BTreeMap<&str, Exposed<'_>> {
+    fields.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+}
+
+fn error(failure: Failure) -> Error {
+    let kind = match failure {
+        Failure { code: Some(AGAIN), .. } => ErrorKind::Unavailable,
+        Failure { said_no: true, .. } => ErrorKind::Rejected,
+        Failure { temporary: true, .. } => ErrorKind::Timeout,
+        _ => ErrorKind::Config,
+    };
+    Error::new(kind, "rotate", failure.reason)
+}
+
+const PASSWORD: &str = "password";
+/// `EX_TEMPFAIL` of sysexits.h.
+const AGAIN: i32 = 75;
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Shorter than a rotator gives a step, so that it is the program that is found to hang.
+const LONGEST: Duration = Duration::from_secs(40);
