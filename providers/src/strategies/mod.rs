@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(feature = "exec")]
 pub mod exec;
 #[cfg(feature = "postgres")]
+mod place;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "random")]
 pub mod random;

@@ -8,15 +8,14 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::Tls;
 use super::tls::Connector;
 use crate::strategies::accounts::Login;
+use crate::strategies::place::{Place, Tls};
 
 /// Where the server is, and how it is spoken to.
 #[derive(Debug)]
 pub(super) struct Server {
-    host: String,
-    port: u16,
+    place: Place,
     database: String,
     connector: Option<Connector>,
 }
@@ -26,12 +25,12 @@ impl Server {
     ///
     /// # Errors
     /// A file that is missing or does not parse.
-    pub(super) fn try_new(host: String, port: u16, database: String, tls: &Tls) -> Result<Self> {
-        let connector = match tls {
+    pub(super) fn try_new(place: Place, database: String) -> Result<Self> {
+        let connector = match &place.tls {
             Tls::Off => None,
-            Tls::Verify { ca_file } => Some(Connector::try_new(&host, ca_file.as_deref())?),
+            Tls::Verify { ca_file } => Some(Connector::try_new(&place.host, ca_file.as_deref())?),
         };
-        Ok(Self { host, port, database, connector })
+        Ok(Self { place, database, connector })
     }
 
     /// Logs in, does `work`, and closes the connection.
@@ -42,9 +41,8 @@ impl Server {
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
-        self.connected(login, work).await.map_err(|error| {
-            error.with("server", format_args!("{}:{}", self.host, self.port)).with("user", login.user)
-        })
+        let done = self.connected(login, work).await;
+        done.map_err(|error| error.with("server", &self.place).with("user", login.user))
     }
 
     async fn connected<T, F>(&self, login: Login<'_>, work: impl FnOnce(Client) -> F) -> Result<T>
@@ -54,7 +52,7 @@ impl Server {
         let mut config = Config::new();
         config.user(login.user).password(login.password.expose_secret()).dbname(&self.database);
         config.application_name("keywheel").ssl_mode(SslMode::Disable);
-        let connect = TcpStream::connect((self.host.as_str(), self.port));
+        let connect = TcpStream::connect((self.place.host.as_str(), self.place.port));
         let stream = match tokio::time::timeout(CONNECT_WITHIN, connect).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) => return Err(unreachable("the server cannot be reached")),

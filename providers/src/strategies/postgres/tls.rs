@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use keywheel_core::{Error, Result};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::strategies::place::authorities;
 
 /// Encrypts a connection to one server, which has to prove that it has its name.
 #[derive(Clone)]
@@ -32,7 +33,14 @@ impl Connector {
     pub(super) fn try_new(host: &str, ca_file: Option<&Path>) -> Result<Self> {
         let config = match ca_file {
             Some(file) => {
-                ClientConfig::builder().with_root_certificates(authorities(file)?).with_no_client_auth()
+                let mut roots = RootCertStore::empty();
+                for authority in authorities(file)? {
+                    roots.add(authority).map_err(|_| {
+                        Error::config("connect", "the CA file holds something that is not a certificate")
+                            .with("ca_file", file.display())
+                    })?;
+                }
+                ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
             }
             None => ClientConfig::with_platform_verifier().map_err(|_| {
                 Error::config("connect", "the system's certificate authorities cannot be read")
@@ -48,20 +56,6 @@ impl Connector {
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connector")
-    }
-}
-
-fn authorities(file: &Path) -> Result<RootCertStore> {
-    let wrong = |reason: &str| Error::config("connect", reason).with("ca_file", file.display());
-    let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot read the file: {error}")))?;
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|_| wrong("the CA file is not PEM certificates"))?;
-        store.add(certificate).map_err(|_| wrong("the CA file holds something that is not a certificate"))?;
-    }
-    match store.is_empty() {
-        true => Err(wrong("the CA file holds no certificate")),
-        false => Ok(store),
     }
 }
 
