@@ -102,14 +102,14 @@ impl Registry {
         self
     }
 
-    /// Returns the strategy of that name.
+    /// Returns the strategy of that name or alias.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config); the message names the known ones.
     pub fn strategy(&self, name: &str) -> Result<&dyn StrategyKind> {
         self.strategies
             .iter()
-            .find(|strategy| strategy.name() == name)
+            .find(|strategy| strategy.name() == name || strategy.aliases().contains(&name))
             .map(|strategy| &**strategy)
             .ok_or_else(|| {
                 let known = self.strategies().join(", ");

@@ -77,6 +77,11 @@ pub trait StrategyKind: fmt::Debug + Send + Sync {
     /// Returns the key below `strategy:` that names it.
     fn name(&self) -> &'static str;
 
+    /// Returns further keys that mean the same.
+    fn aliases(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Reads all settings below that key, to the end; mistakes go to the section, which then makes the whole configuration fail.
     fn configure(&self, settings: Section<'_>) -> Option<Box<dyn Plan>>;
 }
