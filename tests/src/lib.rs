@@ -10,6 +10,7 @@
 //! - [`OpenBao`]: a real server with TLS, persistent storage and an audit log; [`service_account`] mints the tokens
 //!   that its jwt auth accepts, and [`TokenReview`] reviews them for its kubernetes auth.
 //! - [`Postgres`]: a real database, whose accounts the server's database engine makes and ends.
+//! - [`MariaDb`]: another one, whose accounts are rotated.
 //! - [`Moto`]: a server that plays AWS (Secrets Manager, SSM, STS); [`PodIdentity`] is the agent on a pod's node.
 //! - [`Cloud`]: these two with a proxy before them.
 //! - [`Keywheel`]: the real `keywheel` program, with its configuration, its logs and its end under control.
@@ -48,6 +49,7 @@ pub mod http;
 pub mod keywheel;
 pub mod load;
 mod loopback;
+pub mod mariadb;
 pub mod moto;
 pub mod nginx;
 pub mod openbao;
@@ -61,6 +63,7 @@ pub mod readers;
 pub mod rotations;
 pub mod scan;
 pub mod service_account;
+mod service_user;
 pub mod snapshot;
 pub mod soak;
 pub mod sql;
@@ -78,6 +81,7 @@ pub use faults::{Fault, Faults};
 pub use gate::{Gate, Stop};
 pub use keywheel::{Finished, Keywheel, Launch};
 pub use load::{Answers, Load};
+pub use mariadb::MariaDb;
 pub use moto::Moto;
 pub use openbao::{OpenBao, Options};
 pub use pairs::{PairReaders, PairTally};

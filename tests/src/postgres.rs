@@ -1,8 +1,6 @@
 //! Runs a real PostgreSQL: data in memory, passwords (scram-sha-256) over TCP.
 
 use std::fs;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::process::{Process, Signal};
+use crate::service_user::ServiceUser;
 use crate::sql::{Account, Connection};
 use crate::{built, ports, wait};
 
@@ -36,7 +35,7 @@ impl Postgres {
     pub fn start() -> Self {
         let folder = folder();
         let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
-        let user = User::of_server();
+        let user = ServiceUser::of_server("postgres");
         user.own(folder.path());
         initialize(folder.path(), &user, &password);
         let (port, process) = listen(folder.path(), &user, &password);
@@ -127,46 +126,19 @@ impl Drop for Postgres {
     }
 }
 
-/// Whom the server runs as; `None` is the test's own user.
-struct User(Option<(u32, u32)>);
-
-impl User {
-    fn of_server() -> Self {
-        if !rustix::process::geteuid().is_root() {
-            return Self(None);
-        }
-        let users = fs::read_to_string("/etc/passwd").expect("the users of this machine");
-        // passwd(5): name:password:UID:GID:…
-        let line = users.lines().find_map(|line| line.strip_prefix("postgres:"));
-        let line = line.expect("a user `postgres`, which Debian's package postgresql makes");
-        let ids: Vec<u32> =
-            line.split(':').skip(1).take(2).map(|id| id.parse().expect("a numeric id")).collect();
-        Self(Some((ids[0], ids[1])))
-    }
-
-    fn own(&self, path: &Path) {
-        if let Some((user, group)) = self.0 {
-            chown(path, Some(user), Some(group)).expect("a file to give away");
-        }
-    }
-
-    /// Begins one of PostgreSQL's programs, which runs in `folder`, with the locale that every machine has.
-    fn command(&self, program: &str, folder: &Path) -> Command {
-        let mut command = Command::new(built::postgres(program));
-        command.current_dir(folder).env("LC_ALL", "C").arg("-D").arg(folder.join("data"));
-        if let Some((user, group)) = self.0 {
-            // The standard library drops root's other groups, too.
-            command.uid(user).gid(group);
-        }
-        command
-    }
+/// Begins one of PostgreSQL's programs, which runs in `folder`, with the locale that every machine has.
+fn command(program: &str, folder: &Path, user: &ServiceUser) -> Command {
+    let mut command = Command::new(built::postgres(program));
+    command.current_dir(folder).env("LC_ALL", "C").arg("-D").arg(folder.join("data"));
+    user.run(&mut command);
+    command
 }
 
-fn initialize(folder: &Path, user: &User, password: &str) {
+fn initialize(folder: &Path, user: &ServiceUser, password: &str) {
     let password_file = folder.join("password");
     fs::write(&password_file, password).expect("a password file");
     user.own(&password_file);
-    let mut command = user.command("initdb", folder);
+    let mut command = command("initdb", folder, user);
     command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--no-instructions"]);
     command.arg(format!("--username={ADMIN}")).arg(format!("--pwfile={}", password_file.display()));
     let process = Process::start("initdb", command, folder);
@@ -175,7 +147,7 @@ fn initialize(folder: &Path, user: &User, password: &str) {
 }
 
 /// Starts the server on a port that nobody else took in the meantime.
-fn listen(folder: &Path, user: &User, password: &str) -> (u16, Process) {
+fn listen(folder: &Path, user: &ServiceUser, password: &str) -> (u16, Process) {
     let mut attempts = 0..3;
     loop {
         let port = ports::free();
@@ -194,8 +166,8 @@ fn listen(folder: &Path, user: &User, password: &str) -> (u16, Process) {
     }
 }
 
-fn run(folder: &Path, user: &User, port: u16) -> Process {
-    let mut command = user.command("postgres", folder);
+fn run(folder: &Path, user: &ServiceUser, port: u16) -> Process {
+    let mut command = command("postgres", folder, user);
     let sockets = format!("unix_socket_directories={}", folder.display());
     let port = format!("port={port}");
     for setting in [port.as_str(), &sockets].into_iter().chain(SETTINGS) {

@@ -60,6 +60,8 @@ const NEEDED: &[Need] = &[
     // The database whose accounts OpenBao makes. The cluster that Debian sets up at once is none of the tests': each
     // makes its own, in memory.
     Need { package: "postgresql", program: "initdb", probe: &["--version"] },
+    // The database whose accounts Keywheel rotates; as with PostgreSQL, each test runs its own.
+    Need { package: "mariadb-server", program: "/usr/sbin/mariadbd", probe: &["--version"] },
     // The web server whose certificate is renewed.
     Need { package: "nginx-light", program: "/usr/sbin/nginx", probe: &["-v"] },
 ];
