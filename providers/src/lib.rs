@@ -35,6 +35,8 @@ pub fn registry() -> Registry {
     let kinds = kinds.with(vault::VaultKind::default());
     #[cfg(feature = "exec")]
     let kinds = kinds.with_strategy(strategies::exec::ExecStrategy);
+    #[cfg(feature = "mysql")]
+    let kinds = kinds.with_strategy(strategies::mysql::MysqlStrategy);
     #[cfg(feature = "postgres")]
     let kinds = kinds.with_strategy(strategies::postgres::PostgresStrategy);
     #[cfg(feature = "random")]

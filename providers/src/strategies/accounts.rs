@@ -50,8 +50,13 @@ impl Accounts {
             None => 0,
         };
         let user = self.users.get(turn).map(String::as_str).unwrap_or_default();
-        let password = Value::Bytes(self.policy.generate()?);
+        let password = Value::Bytes(self.password()?);
         Ok([(USERNAME.to_owned(), user.into()), (PASSWORD.to_owned(), password)].into())
+    }
+
+    /// Makes a password as the policy wants it.
+    pub(super) fn password(&self) -> Result<SecretValue> {
+        self.policy.generate()
     }
 
     /// Returns the new account, which has to be one of these.

@@ -1,10 +1,12 @@
 //! How credentials are replaced at the systems that they are for: one file or folder, one feature and one registration line each.
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod accounts;
 #[cfg(feature = "exec")]
 pub mod exec;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
