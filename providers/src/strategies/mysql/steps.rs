@@ -79,7 +79,7 @@ impl Strategy for Mysql {
         true
     }
 
-    fn create(&self, old: Option<&Fields>) -> Result<Fields> {
+    async fn create(&self, old: Option<&Fields>) -> Result<Fields> {
         self.accounts.create(old)
     }
 
