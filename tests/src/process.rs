@@ -91,15 +91,49 @@ impl Process {
         read(&self.stderr)
     }
 
-    /// Returns the resident memory in bytes (`VmRSS`).
+    /// Returns the resident memory in bytes.
     ///
     /// # Panics
     ///
     /// When the process has ended.
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
+        self.status("", "VmRSS:") * 1024
+    }
+
+    /// Returns the most memory in bytes that was resident since the process began.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status("", "VmHWM:") * 1024
+    }
+
+    /// Returns how often the threads that there are now gave up a core, or lost it: each time, they had been woken up before.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn wake_ups(&self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a running process");
+        let threads = threads.flatten().filter_map(|thread| thread.file_name().into_string().ok());
+        let switches = |thread| {
+            let folder = format!("task/{thread}/");
+            ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
+                .map(|name| self.status(&folder, name))
+                .iter()
+                .sum::<u64>()
+        };
+        threads.map(switches).sum()
+    }
+
+    /// Reads a number of proc_pid_status(5); a thread that has ended has none.
+    fn status(&self, folder: &str, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/{folder}status", self.pid()));
+        assert!(status.is_ok() || !folder.is_empty(), "{} has ended", self.name);
+        let status = status.unwrap_or_default();
+        let number = status.lines().find_map(|line| line.strip_prefix(name));
+        number.and_then(|number| number.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     }
 
     /// Returns the CPU time that all threads have used, user and system, in steps of 10 ms.

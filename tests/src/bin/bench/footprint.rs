@@ -1,9 +1,11 @@
 //! What a program costs: its start, its memory, its idling.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keywheel_tests::OpenBao;
 
+use crate::contender::Contender;
 use crate::figure::{Figure, count, megabytes, milliseconds, minutes};
 use crate::job::{self, Order};
 use crate::measure::{POLICY, Running, Span};
@@ -22,52 +24,60 @@ pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
         Running::start(&server, *contender, &Order::of_secrets(1, REFRESH)).end();
     }
     for round in 0..options.rounds {
-        for secrets in [1, options.secrets] {
+        let mut resident: BTreeMap<Contender, Vec<u64>> = BTreeMap::new();
+        for secrets in numbers(options) {
             let order = Order::of_secrets(secrets, REFRESH);
             for contender in options.in_turn(round) {
                 eprintln!("round {} of {}: {contender}, secrets: {secrets}", round + 1, options.rounds);
                 let running = Running::start(&server, contender, &order);
                 let idle = running.watch_idle(options.idle);
+                resident.entry(contender).or_default().push(idle.resident);
                 report.add(Section::Footprint, contender, figures(secrets, &running, &idle));
                 running.end();
             }
         }
-    }
-    for contender in &options.contenders {
-        let bytes = contender.program().metadata().expect("the program").len();
-        let size = Figure::new("program_megabytes", 0, "program (MB)", megabytes(bytes));
-        report.add(Section::Footprint, *contender, [size]);
+        for (contender, resident) in resident {
+            report.add(Section::Footprint, contender, whole(contender, &resident, options));
+        }
     }
 }
 
-fn figures(secrets: usize, Running { start, .. }: &Running<'_>, idle: &Span) -> [Figure; 6] {
+/// Returns how many secrets are delivered, one number after the other.
+fn numbers(options: &Options) -> impl Iterator<Item = usize> {
+    [1, 10, 100].into_iter().filter(|number| *number < options.secrets).chain([options.secrets])
+}
+
+/// Returns what belongs to no number of secrets: the program's size, and how much memory one more takes.
+fn whole(contender: Contender, resident: &[u64], options: &Options) -> [Figure; 2] {
+    let bytes = contender.program().metadata().expect("the program").len();
+    let (least, most) =
+        (resident.first().copied().unwrap_or_default(), resident.last().copied().unwrap_or_default());
+    let growth = (megabytes(most) - megabytes(least)) * 1000.0 / count(options.secrets - 1);
+    [
+        Figure::new("growth_kilobytes_per_secret", 0, "resident memory, for each secret more (kB)", growth),
+        Figure::new("program_megabytes", 0, "program (MB)", megabytes(bytes)),
+    ]
+}
+
+fn figures(secrets: usize, Running { start, .. }: &Running<'_>, idle: &Span) -> Vec<Figure> {
     let of = if secrets == 1 { "1 secret".into() } else { format!("{secrets} secrets") };
     let minutes = minutes(idle.elapsed);
-    let figure = |quantity, title, value| Figure::new(quantity, secrets, title, value);
     [
-        figure(
-            "start_to_files_milliseconds",
-            format!("start to files, {of} (ms)"),
-            milliseconds(start.elapsed),
-        ),
-        figure(
-            "cpu_until_files_milliseconds",
-            format!("CPU until files, {of} (ms)"),
-            milliseconds(start.cpu),
-        ),
-        figure("requests_until_files", format!("requests until files, {of}"), count(start.requests)),
-        figure("resident_megabytes", format!("resident memory, {of} (MB)"), megabytes(idle.resident)),
-        figure(
-            "cpu_seconds_per_idle_minute",
-            format!("CPU seconds per idle minute, {of}"),
-            idle.cpu.as_secs_f64() / minutes,
-        ),
-        figure(
-            "requests_per_idle_minute",
-            format!("requests per idle minute, {of}"),
-            count(idle.requests.len()) / minutes,
-        ),
+        ("start_to_files_milliseconds", "start to files (ms)", milliseconds(start.elapsed)),
+        ("cpu_until_files_milliseconds", "CPU until files (ms)", milliseconds(start.cpu)),
+        ("requests_until_files", "requests until files", count(start.requests)),
+        ("resident_megabytes", "resident memory (MB)", megabytes(idle.resident)),
+        ("peak_megabytes", "peak memory (MB)", megabytes(idle.peak)),
+        ("cpu_seconds_per_idle_minute", "CPU seconds per idle minute", idle.cpu.as_secs_f64() / minutes),
+        ("wake_ups_per_idle_minute", "wake-ups per idle minute", whole_number(idle.wake_ups) / minutes),
+        ("requests_per_idle_minute", "requests per idle minute", count(idle.requests.len()) / minutes),
     ]
+    .map(|(quantity, title, value)| Figure::new(quantity, secrets, format!("{title}, {of}"), value))
+    .into()
+}
+
+fn whole_number(number: u64) -> f64 {
+    count(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 const REFRESH: Duration = Duration::from_secs(30);

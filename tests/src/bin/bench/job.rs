@@ -1,5 +1,6 @@
 //! What a program is to deliver.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,6 +86,13 @@ pub(crate) fn write_secrets(server: &OpenBao, count: usize) {
     for index in 0..count {
         write_secret(server, index, &format!("{index:064}"));
     }
+}
+
+/// Gives one secret a value that is nowhere else, and returns it.
+pub(crate) fn write_random(server: &OpenBao, index: usize) -> String {
+    let value: String = iter::repeat_with(fastrand::alphanumeric).take(64).collect();
+    write_secret(server, index, &value);
+    value
 }
 
 /// Gives one secret a value.

@@ -16,6 +16,7 @@
 
 mod configuration;
 mod contender;
+mod copies;
 mod dynamic;
 mod figure;
 mod footprint;
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
         section.measure(&options, &mut report);
     }
     println!("{report}");
-    eprintln!("written to {}", report.write().display());
+    for file in report.write() {
+        eprintln!("written to {}", file.display());
+    }
     ExitCode::SUCCESS
 }
 

@@ -43,8 +43,12 @@ pub(crate) struct Span {
     pub(crate) cpu: Duration,
     /// The requests that the server logged.
     pub(crate) requests: Vec<Seen>,
+    /// How often one of its threads was given a core.
+    pub(crate) wake_ups: u64,
     /// Resident bytes when it was over.
     pub(crate) resident: u64,
+    /// The most that were resident, since the program began.
+    pub(crate) peak: u64,
 }
 
 impl<'a> Running<'a> {
@@ -75,13 +79,16 @@ impl<'a> Running<'a> {
 
     /// Watches what the program does while `happens` happens.
     pub(crate) fn watch<T>(&self, happens: impl FnOnce() -> T) -> (Span, T) {
-        let (cpu, mark, begun) = (self.process.cpu_time(), self.server.mark(), Instant::now());
+        let (cpu, wake_ups) = (self.process.cpu_time(), self.process.wake_ups());
+        let (mark, begun) = (self.server.mark(), Instant::now());
         let outcome = happens();
         let span = Span {
             elapsed: begun.elapsed(),
             cpu: self.process.cpu_time().saturating_sub(cpu),
+            wake_ups: self.process.wake_ups().saturating_sub(wake_ups),
             requests: requests_of(&self.token, self.server, mark).collect(),
             resident: self.process.resident_bytes(),
+            peak: self.process.peak_bytes(),
         };
         (span, outcome)
     }
@@ -90,6 +97,11 @@ impl<'a> Running<'a> {
     pub(crate) fn watch_idle(&self, idle: Duration) -> Span {
         thread::sleep(SETTLE);
         self.watch(|| thread::sleep(idle)).0
+    }
+
+    /// Returns the program's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Returns the path of a delivered file.

@@ -14,7 +14,7 @@ pub(crate) struct Options {
     pub(crate) contenders: Vec<Contender>,
     /// How often each is measured.
     pub(crate) rounds: usize,
-    /// The footprint's large number of secrets; the small one is 1.
+    /// The footprint's largest number of secrets; the smaller ones are 1, 10, 100.
     pub(crate) secrets: usize,
     /// How long each is watched when its files are there.
     pub(crate) idle: Duration,
@@ -98,12 +98,13 @@ fn seconds(number: usize) -> Result<Duration, String> {
 const MINIMUM_ROUNDS: usize = 3;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--section footprint|polling|dynamic]… [--rounds N] [--secrets N] [--idle SECONDS]
+usage: cargo xtask bench [--section footprint|polling|copies|dynamic]… [--rounds N] [--secrets N] [--idle SECONDS]
                          [--span SECONDS] [--only keywheel|bao-agent] [--quick]
 
-  --section  what is measured (all): start, memory and idling; 100 secrets every 5 s; a database's credentials
+  --section  what is measured (all): start, memory and idling; 100 secrets every 5 s; copies
+             of values in memory; a database's credentials
   --rounds   how often each program is measured (3, and never less)
-  --secrets  the footprint's large number of secrets (1000)
+  --secrets  the footprint's largest number of secrets, after 1, 10 and 100 (1000)
   --idle     how long each program is watched when its files are there (60)
   --span     for how long each program's database credentials are used (120)
   --only     leaves the other one out; prints no ratios

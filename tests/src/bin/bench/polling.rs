@@ -1,8 +1,8 @@
 //! What it costs to look at many secrets often, and how soon a change is in its file.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{iter, thread};
 
 use keywheel_tests::{OpenBao, wait};
 
@@ -79,15 +79,14 @@ fn pause(nth: u32, changes: u32) -> Duration {
 
 /// Changes one secret and returns how long after the server's answer the file has it.
 fn change(running: &Running<'_>, server: &OpenBao) -> Duration {
-    let value: String = iter::repeat_with(fastrand::alphanumeric).take(64).collect();
     let file = running.file(&Wanted::secret(CHANGED).file);
-    job::write_secret(server, CHANGED, &value);
+    let value = job::write_random(server, CHANGED);
     let begun = Instant::now();
     wait::until(BOUND, "a change to be in its file", || holds(&file, &value).then_some(()));
     begun.elapsed()
 }
 
-fn holds(file: &Path, value: &str) -> bool {
+pub(crate) fn holds(file: &Path, value: &str) -> bool {
     std::fs::read_to_string(file).is_ok_and(|text| text == value)
 }
 

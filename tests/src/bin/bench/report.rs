@@ -47,15 +47,17 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Writes `keywheel-vs-bao-agent.json` and returns its path.
-    pub(crate) fn write(&self) -> PathBuf {
+    /// Writes `keywheel-vs-bao-agent.json` and the same as `.md`, and returns their paths.
+    pub(crate) fn write(&self) -> [PathBuf; 2] {
         let folder =
             std::env::var_os("KEYWHEEL_BENCH_RESULTS").map_or_else(|| "target/bench".into(), PathBuf::from);
         std::fs::create_dir_all(&folder).expect("a folder for results");
-        let path = folder.join("keywheel-vs-bao-agent.json");
-        let text = serde_json::to_string_pretty(&self.json()).expect("JSON");
-        std::fs::write(&path, text).expect("a results file");
-        path
+        let json = serde_json::to_string_pretty(&self.json()).expect("JSON");
+        [("json", json), ("md", self.to_string())].map(|(extension, text)| {
+            let path = folder.join("keywheel-vs-bao-agent").with_extension(extension);
+            std::fs::write(&path, text).expect("a results file");
+            path
+        })
     }
 
     /// Finds the figure's row; a new one goes below the others of its quantity.

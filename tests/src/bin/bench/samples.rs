@@ -15,9 +15,10 @@ impl Samples {
         self.0.entry(contender).or_default().push(value);
     }
 
-    /// Returns keywheel's median as a part of `bao agent`'s; none without both, or when there is nothing to divide by.
+    /// Returns keywheel's median as a part of `bao agent`'s; none without several runs of both, or when there is nothing to divide by.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        let of = |contender| self.0.get(&contender).map(|samples| median(samples));
+        let several = |samples: &&Vec<f64>| samples.len() > 1;
+        let of = |contender| self.0.get(&contender).filter(several).map(|samples| median(samples));
         let (ours, theirs) = (of(Contender::Keywheel)?, of(Contender::BaoAgent)?);
         (theirs > 0.0).then(|| ours / theirs)
     }

@@ -2,18 +2,19 @@
 
 use crate::options::Options;
 use crate::report::Report;
-use crate::{dynamic, footprint, polling};
+use crate::{copies, dynamic, footprint, polling};
 
 /// What is measured together, on servers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Footprint,
     Polling,
+    Copies,
     Dynamic,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 3] = [Self::Footprint, Self::Polling, Self::Dynamic];
+    pub(crate) const ALL: [Self; 4] = [Self::Footprint, Self::Polling, Self::Copies, Self::Dynamic];
 
     /// Returns the section of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -25,6 +26,7 @@ impl Section {
         match self {
             Self::Footprint => "footprint",
             Self::Polling => "polling",
+            Self::Copies => "copies",
             Self::Dynamic => "dynamic",
         }
     }
@@ -34,6 +36,7 @@ impl Section {
         match self {
             Self::Footprint => "Footprint: each secret asked for every 30 s.".into(),
             Self::Polling => "Polling: each secret asked for every 5 s.".into(),
+            Self::Copies => "Memory: copies of values that can be read in it, whole or in parts.".into(),
             Self::Dynamic => format!(
                 "Dynamic credentials, in {} s: leases of 6 s and 20 s at most, rotations every 5 s, a login every 100 ms.",
                 options.span.as_secs()
@@ -46,6 +49,7 @@ impl Section {
         match self {
             Self::Footprint => footprint::measure(options, report),
             Self::Polling => polling::measure(options, report),
+            Self::Copies => copies::measure(options, report),
             Self::Dynamic => dynamic::measure(options, report),
         }
     }
