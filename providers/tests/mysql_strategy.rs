@@ -21,7 +21,7 @@ async fn two_accounts_take_turns_and_every_step_may_come_twice() {
     let strategy = stage.strategy(TWO);
     assert!(strategy.is_gapless());
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     assert_eq!(text(&new, "username").unwrap(), "app_b");
     for _ in 0..2 {
         strategy.check(turn(&new, &old)).await.unwrap();
@@ -37,7 +37,7 @@ async fn two_accounts_take_turns_and_every_step_may_come_twice() {
         assert!(stage.takes(&new) && !stage.takes(&old));
     }
     // And back.
-    let third = strategy.create(Some(&new)).unwrap();
+    let third = strategy.create(Some(&new)).await.unwrap();
     assert_eq!(text(&third, "username").unwrap(), "app_a");
     strategy.check(turn(&third, &new)).await.unwrap();
     strategy.set(turn(&third, &new)).await.unwrap();
@@ -51,7 +51,7 @@ async fn the_other_account_gets_what_the_present_one_was_granted() {
     stage.maria.execute("GRANT PROCESS ON *.* TO app_a@'%' REQUIRE NONE WITH MAX_USER_CONNECTIONS 7");
     let strategy = stage.strategy(TWO);
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     strategy.set(turn(&new, &old)).await.unwrap();
 
     let password = text(&new, "password").unwrap();
@@ -84,7 +84,7 @@ async fn one_account_takes_two_passwords_until_the_old_one_is_retired() {
     let strategy = stage.strategy(ONE);
     assert!(strategy.is_gapless());
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     strategy.check(turn(&new, &old)).await.unwrap();
     for _ in 0..2 {
         strategy.set(turn(&new, &old)).await.unwrap();
@@ -107,7 +107,7 @@ async fn an_account_that_was_set_is_locked_again_and_one_that_was_not_is_not_mis
     let stage = Stage::new();
     let strategy = stage.strategy(TWO);
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     strategy.undo(turn(&new, &old)).await.unwrap();
     strategy.set(turn(&new, &old)).await.unwrap();
     for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn in_an_emergency_what_was_opened_with_the_old_password_ends() {
         stage.maria.execute(&format!("ALTER USER app_a@'%' IDENTIFIED BY '{password}' ACCOUNT UNLOCK"));
         let strategy = stage.strategy(settings);
         let old = account("app_a", password);
-        let new = strategy.create(Some(&old)).unwrap();
+        let new = strategy.create(Some(&old)).await.unwrap();
         strategy.set(turn(&new, &old)).await.unwrap();
         let connections = || {
             let list = "SELECT 1 FROM information_schema.processlist WHERE user = 'app_a'";
@@ -152,7 +152,7 @@ async fn names_that_look_like_statements_are_names() {
     stage.maria.execute(&format!("GRANT SELECT ON orders.* TO `{}`@`%`", users[0].replace('`', "``")));
     let mut old = account(users[0], "x");
     for turns in 0..3 {
-        let new = strategy.create(Some(&old)).unwrap();
+        let new = strategy.create(Some(&old)).await.unwrap();
         assert_eq!(text(&new, "username").unwrap(), users[(turns + 1) % 2]);
         strategy.check(turn(&new, &old)).await.unwrap();
         strategy.set(turn(&new, &old)).await.unwrap();
@@ -178,7 +178,7 @@ async fn what_cannot_be_done_is_refused_before_anything_is_changed() {
     let stage = Stage::new();
     let strategy = stage.strategy(TWO);
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     let check = async || strategy.check(turn(&new, &old)).await.unwrap_err();
 
     stage.administrator("app_a", "first");
@@ -211,7 +211,7 @@ async fn what_the_administrator_may_not_grant_is_refused_and_nobody_gets_in() {
     let stage = Stage::new();
     let strategy = stage.strategy(TWO);
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     stage.administrator_with(&["CREATE USER ON *.* TO low@'%'", "SELECT ON mysql.* TO low@'%'"]);
     strategy.check(turn(&new, &old)).await.unwrap();
     assert_eq!(strategy.set(turn(&new, &old)).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
@@ -225,7 +225,7 @@ async fn an_emergency_is_not_over_where_connections_cannot_be_seen() {
     let stage = Stage::new();
     let strategy = stage.strategy(TWO);
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     strategy.set(turn(&new, &old)).await.unwrap();
     stage.administrator_with(&["CREATE USER ON *.* TO low@'%'", "SELECT ON mysql.* TO low@'%'"]);
     let error = strategy.retire(emergency(&new, &old)).await.unwrap_err();
@@ -245,7 +245,7 @@ async fn an_administrator_without_all_privileges_is_enough() {
         "SELECT, INSERT ON orders.* TO low@'%' WITH GRANT OPTION",
         "reporting TO low@'%' WITH ADMIN OPTION",
     ]);
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     strategy.check(turn(&new, &old)).await.unwrap();
     strategy.set(turn(&new, &old)).await.unwrap();
     strategy.test(turn(&new, &old)).await.unwrap();
@@ -258,7 +258,7 @@ async fn a_server_that_is_down_may_be_up_later() {
     let mut stage = Stage::new();
     let strategy = stage.strategy(TWO);
     let old = account("app_a", "first");
-    let new = strategy.create(Some(&old)).unwrap();
+    let new = strategy.create(Some(&old)).await.unwrap();
     stage.maria.stop();
     for error in [
         strategy.check(turn(&new, &old)).await.unwrap_err(),
@@ -288,7 +288,7 @@ async fn the_servers_log_has_no_password() {
     stage.maria.execute("ALTER USER app_a@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('x')");
     for settings in [ONE, TWO] {
         let strategy = stage.strategy(settings);
-        let new = strategy.create(Some(&old)).unwrap();
+        let new = strategy.create(Some(&old)).await.unwrap();
         strategy.set(turn(&new, &old)).await.unwrap();
         strategy.undo(turn(&new, &old)).await.unwrap();
         strategy.set(turn(&new, &old)).await.unwrap();
