@@ -1,43 +1,66 @@
 //! The cluster that a pod runs in: rolls out the workload that the pod is of.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
+use http::Uri;
 use keywheel_core::environment::Environment;
 use keywheel_core::needs::Needs;
 use keywheel_core::notify::{Mark, Rollouts, Workload};
-use keywheel_core::{Error, ErrorKind, Result};
+use keywheel_core::{Error, ErrorKind, Result, names};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
-/// The pod that this program runs in, which speaks to its cluster with its service account. Nothing is read before the first rollout.
+/// The pod that this program runs in, which speaks to its cluster with its service account. Nothing is read before a rollout, and nothing is kept after it.
 #[derive(Default)]
 pub struct Pod {
-    client: OnceCell<Client>,
+    client: Option<Client>,
 }
 
 impl Pod {
     /// Makes one that speaks through `client`.
     pub fn of(client: Client) -> Self {
-        Self { client: OnceCell::new_with(Some(client)) }
+        Self { client: Some(client) }
     }
 
-    async fn client(&self) -> Result<&Client> {
-        let connect = async || {
-            let config = Config::incluster().map_err(|_| outside())?;
-            Client::try_from(config).map_err(|_| outside())
-        };
-        self.client.get_or_try_init(connect).await
+    async fn client(&self) -> Result<Client> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let mut config = Config::incluster().map_err(|_| outside())?;
+        find(&mut config).await?;
+        Client::try_from(config).map_err(|_| outside())
     }
+}
+
+/// Puts an address in the place of the API server's name, which the client would ask the C library for; the certificate is still looked at for the name.
+async fn find(config: &mut Config) -> Result<()> {
+    let server = config.cluster_url.clone();
+    let Some(name) = server.host().filter(|host| host.parse::<IpAddr>().is_err() && !host.starts_with('['))
+    else {
+        return Ok(());
+    };
+    let unknown = || {
+        let reason = "the host of the cluster's API server was not found";
+        Error::new(ErrorKind::Notify, "roll out", reason).with("host", name).with_temporary(true)
+    };
+    let found = names::addresses(name).await.map_err(|_| unknown())?;
+    let address = found.first().ok_or_else(unknown)?;
+    let mut parts = server.clone().into_parts();
+    let authority = SocketAddr::new(*address, server.port_u16().unwrap_or(443)).to_string();
+    parts.authority = Some(authority.parse().map_err(|_| unknown())?);
+    config.cluster_url = Uri::from_parts(parts).map_err(|_| unknown())?;
+    config.tls_server_name = Some(name.to_owned());
+    Ok(())
 }
 
 #[async_trait]
 impl Rollouts for Pod {
     async fn roll_out(&self, workload: &Workload, mark: &Mark) -> Result<()> {
-        let client = self.client().await?.clone();
+        let client = self.client().await?;
         let kind = workload.kind.to_string();
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", &kind));
         let namespace =
@@ -96,5 +119,26 @@ fn outside() -> Error {
 impl fmt::Debug for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pod").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_takes_the_place_of_a_name_and_the_certificate_stays_the_name_s() {
+        let found = async |url: &str| {
+            let mut config = Config::new(url.parse().unwrap());
+            find(&mut config).await.unwrap();
+            (config.cluster_url.to_string(), config.tls_server_name)
+        };
+        let (url, name) = found("https://localhost:6443").await;
+        assert!(matches!(url.as_str(), "https://127.0.0.1:6443/" | "https://[::1]:6443/"), "{url}");
+        assert_eq!(name.as_deref(), Some("localhost"));
+        assert!(found("https://localhost").await.0.ends_with(":443/"));
+        for address in ["https://10.0.0.1/", "https://[fd00::1]:6443/"] {
+            assert_eq!(found(address).await, (address.into(), None));
+        }
     }
 }

@@ -111,7 +111,7 @@ impl Request {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
-        let mut client = reqwest::Client::builder()
+        let mut client = crate::names::client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)

@@ -31,6 +31,8 @@ pub mod layer;
 pub mod lease;
 mod locked;
 pub mod memory;
+#[cfg(feature = "http")]
+pub mod names;
 pub mod needs;
 pub mod notify;
 pub mod payload;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
 use crate::notify::Event;
@@ -59,19 +57,25 @@ impl Probe {
                 Ok(status) => Err(format!("it answered {status}")),
                 Err(reason) => Err(reason),
             },
-            Check::Tcp { address, timeout } => {
-                match tokio::time::timeout(*timeout, TcpStream::connect(address)).await {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(format!("cannot connect: {}", error.kind())),
-                    Err(_) => Err(format!("no connection within {timeout:?}")),
-                }
-            }
+            Check::Tcp { address, timeout } => match tokio::time::timeout(*timeout, connect(address)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(format!("cannot connect: {}", error.kind())),
+                Err(_) => Err(format!("no connection within {timeout:?}")),
+            },
             Check::Exec(program) => program.run(event).await.map_err(|failure| failure.reason),
         };
         seen.map_err(|reason| {
             Error::new(ErrorKind::Rejected, "verify", reason).with("probe", &self.check).with_temporary(true)
         })
     }
+}
+
+#[cfg(feature = "http")]
+use crate::names::connect;
+
+#[cfg(not(feature = "http"))]
+async fn connect(address: &str) -> std::io::Result<tokio::net::TcpStream> {
+    tokio::net::TcpStream::connect(address).await
 }
 
 impl fmt::Display for Check {

@@ -64,4 +64,6 @@ const NEEDED: &[Need] = &[
     Need { package: "mariadb-server", program: "/usr/sbin/mariadbd", probe: &["--version"] },
     // The web server whose certificate is renewed.
     Need { package: "nginx-light", program: "/usr/sbin/nginx", probe: &["-v"] },
+    // The name server that is asked for hosts.
+    Need { package: "dnsmasq-base", program: "/usr/sbin/dnsmasq", probe: &["--version"] },
 ];

@@ -1,11 +1,12 @@
 //! Builds the HTTP client: whom it trusts, who it is, and where it connects to.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_core::layer::Budget;
-use keywheel_core::{Error, Result};
+use keywheel_core::{Error, Result, names};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use url::{Host, Url};
@@ -42,7 +43,7 @@ pub(crate) fn client(
     connect_within: Option<Duration>,
 ) -> Result<(Client, Url)> {
     let mut url = address.clone();
-    let mut builder = Client::builder()
+    let mut builder = names::client()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .http1_only()
@@ -89,7 +90,7 @@ fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
     builder.build().map_err(|_| {
         let fails = |builder: ClientBuilder| builder.build().is_err();
         if let Some(file) = &tls.ca_file
-            && authorities(file).map_or(true, |found| fails(Client::builder().tls_certs_only(found)))
+            && authorities(file).map_or(true, |found| fails(names::client().tls_certs_only(found)))
         {
             return Error::config("connect", "the CA file holds something that is not a certificate")
                 .with("ca_file", file.display());
@@ -154,8 +155,8 @@ impl Resolve for Always {
     fn resolve(&self, _: Name) -> Resolving {
         let host = self.0.clone();
         Box::pin(async move {
-            let addresses = tokio::net::lookup_host((host, 0)).await?;
-            Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs)
+            let addresses = names::addresses(&host).await?;
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
 }

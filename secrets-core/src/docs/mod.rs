@@ -210,3 +210,14 @@ pub mod adr_0015_sandbox {}
 ///
 /// **Price.** A rotation costs a handful of writes at the store. Who may read the record's place sees the next credential before it is published: it needs a policy of its own.
 pub mod adr_0016_rotation {}
+
+/// # 17. The program needs nothing of its host, and finds hosts by itself
+///
+/// **Decision.** What is passed on is linked statically. Names are looked up by a resolver in Rust ([`names`](crate::names)), in the hosts file and at the name servers, read anew for each
+/// look-up and not remembered. There is no fallback to somebody else's name servers.
+///
+/// **Why.** In an image that holds one file there is nothing to break into, and nothing to patch but that file. The C library's resolver loads modules at run time, of exactly its own version, as
+/// `nsswitch.conf` says. A cache would save a few milliseconds of a connection, and be stale when a service moves.
+///
+/// **Price.** Hosts that only another source of `nsswitch.conf` knows (mDNS, LDAP) are not found. Half a megabyte of program.
+pub mod adr_0017_static_program {}

@@ -56,7 +56,7 @@ impl Address {
                 "nobody answers at the admin endpoint {self}; is the program running, with `admin: {{listen: …}}` in its configuration?"
             ))
         };
-        let client = reqwest::Client::builder()
+        let client = keywheel_core::names::client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tls_certs_only([])
