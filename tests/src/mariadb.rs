@@ -161,6 +161,14 @@ fn text(value: Value) -> String {
     }
 }
 
+/// Begins one of MariaDB's programs. Its temporary tables are in a folder of its own: a server that starts removes what it finds where they are.
+fn command(program: &str, folder: &Path, user: &ServiceUser) -> Command {
+    let mut command = Command::new(built::mariadb(program));
+    command.current_dir(folder).env("TMPDIR", folder);
+    user.run(&mut command);
+    command
+}
+
 fn initialize(folder: &Path, user: &ServiceUser, password: &str) {
     let begin = folder.join(BEGIN);
     // One statement a line, run at every start.
@@ -174,10 +182,9 @@ fn initialize(folder: &Path, user: &ServiceUser, password: &str) {
     )
     .expect("the first statements");
     user.own(&begin);
-    let mut command = Command::new(built::mariadb("mariadb-install-db"));
-    command.current_dir(folder).args(["--no-defaults", "--skip-name-resolve", "--skip-test-db"]);
+    let mut command = command("mariadb-install-db", folder, user);
+    command.args(["--no-defaults", "--skip-name-resolve", "--skip-test-db"]);
     command.arg(format!("--datadir={}", folder.join("data").display()));
-    user.run(&mut command);
     let process = Process::start("mariadb-install-db", command, folder);
     let status = process.wait_for_end(BOUND);
     assert!(status.success(), "mariadb-install-db ended with {status}; it wrote:\n{}", process.stderr());
@@ -203,8 +210,8 @@ fn listen(folder: &Path, user: &ServiceUser, password: &str, options: &[&str]) -
 }
 
 fn run(folder: &Path, user: &ServiceUser, port: u16, options: &[&str]) -> Process {
-    let mut command = Command::new(built::mariadb("mariadbd"));
-    command.current_dir(folder).arg("--no-defaults").arg(format!("--port={port}"));
+    let mut command = command("mariadbd", folder, user);
+    command.arg("--no-defaults").arg(format!("--port={port}"));
     for (option, file) in [
         ("datadir", "data"),
         ("socket", "socket"),
@@ -215,7 +222,6 @@ fn run(folder: &Path, user: &ServiceUser, port: u16, options: &[&str]) -> Proces
         command.arg(format!("--{option}={}", folder.join(file).display()));
     }
     command.args(SETTINGS).args(options);
-    user.run(&mut command);
     Process::start("mariadbd", command, folder)
 }
 

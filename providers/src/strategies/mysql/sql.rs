@@ -152,7 +152,7 @@ mod tests {
         let both = Product::MariaDb.take_both(account, &two, &one).unwrap();
         assert_eq!(
             all(both),
-            "ALTER USER `app`@`%` IDENTIFIED VIA mysql_native_password USING '*2312F08872A18A0E4FE0A9653DE9A99713B57D98' \
+            "ALTER USER `app`@`%` IDENTIFIED VIA mysql_native_password USING '*BF6A1331FA12EE18A855AE69D30D1614EE5F5760' \
              OR mysql_native_password USING '*74445CD742AF268FD22866DA0D12758951D638F7'"
         );
     }
