@@ -9,9 +9,12 @@
 mod bench;
 mod command;
 mod deps;
+mod dist;
+mod materials;
 mod packages;
 mod real_parts;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         "soak" => test::soak(&rest),
         "bench" => bench::run(&rest),
         "deps" => deps::run(),
+        "dist" => dist::run(&rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -46,7 +50,9 @@ usage: cargo xtask COMMAND
                 ARGs go to `cargo nextest run` (or `cargo test`), and then documentation tests are left out
   soak [ARG…]   run the tests that last long at their full length (ten minutes); needs cargo-nextest
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
-  deps          check the arrows between the packages and the dependency tree";
+  deps          check the arrows between the packages and the dependency tree
+  dist          build the static program, its bill of materials and their checksums into target/dist;
+                with --verify, build it in a second folder as well and compare";
 
 /// sysexits.h: the command was used incorrectly.
 const EX_USAGE: u8 = 64;

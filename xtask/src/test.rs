@@ -4,14 +4,15 @@ use anyhow::Result;
 
 use crate::command::works;
 use crate::real_parts::RealParts;
-use crate::{command, packages, workspace};
+use crate::{command, dist, packages, workspace};
 
-/// Brings the real parts, builds the programs and runs the tests that last long, each as long as it should; `arguments` go to the test runner.
+/// Brings the real parts, builds the programs, twice the one that is passed on, and runs the tests that last long, each as long as it should; `arguments` go to the test runner.
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let parts = prepare()?;
+    let program = dist::make(true)?.join(dist::PROGRAM);
     let mut tests = workspace::cargo();
     tests.args(["nextest", "run", "--config-file=tests/nextest.toml", "--profile=soak"]);
-    tests.args(EVERYTHING).env("KEYWHEEL_SOAK", "1");
+    tests.args(EVERYTHING).env("KEYWHEEL_SOAK", "1").env("KEYWHEEL_STATIC", program);
     parts.pass_to(&mut tests);
     command::run(tests.args(arguments))
 }
