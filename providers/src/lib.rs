@@ -7,6 +7,9 @@ pub mod aws;
 pub mod env;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(any(feature = "aws", feature = "vault"))]
 mod https;
 #[cfg(feature = "keys")]

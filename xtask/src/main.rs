@@ -10,6 +10,7 @@ mod bench;
 mod command;
 mod deps;
 mod dist;
+mod fuzz;
 mod materials;
 mod packages;
 mod real_parts;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&rest),
         "deps" => deps::run(),
         "dist" => dist::run(&rest),
+        "fuzz" => fuzz::run(&rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -52,7 +54,8 @@ usage: cargo xtask COMMAND
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
   deps          check the arrows between the packages and the dependency tree
   dist          build the static program, its bill of materials and their checksums into target/dist;
-                with --verify, build it in a second folder as well and compare";
+                with --verify, build it in a second folder as well and compare
+  fuzz [ARG…]   build the fuzz targets into target/fuzz and run each; [--seconds N] (20) [--keep] [TARGET…]";
 
 /// sysexits.h: the command was used incorrectly.
 const EX_USAGE: u8 = 64;

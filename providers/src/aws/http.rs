@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 use super::error::CONNECT;
 use super::settings::Settings;
 use crate::https::tls::{self, TlsSettings};
-use crate::https::{Body, Peer, unreachable};
+use crate::https::{self, Body, Peer, unreachable};
 
 /// The way to AWS. Cheap to clone: all clones share connections and budget.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Http {
     async fn exchange(&self, request: reqwest::Request, peer: &Peer) -> Result<Answer> {
         let unanswered = |error: reqwest::Error| unreachable(CONNECT, &error, peer);
         let client = self.client(request.url()).await?;
-        let mut response = client.execute(request).await.map_err(unanswered)?;
+        let mut response = https::execute(client, request).await.map_err(unanswered)?;
         let mut body = Body::with_capacity(response.content_length());
         while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
             if !body.push(&chunk) {

@@ -49,12 +49,16 @@ pub(super) fn read_identities(path: Option<&Path>) -> Result<IdentityFile<NoCall
     let path = path.ok_or_else(|| Error::config("decrypt", "the provider has no `identity_file`"))?;
     let place = Place::try_new(Some(Path::new(".")), path)?;
     let at = |error: Error| error.with("identity file", place.full_path().display());
-    let wrong = |reason: &str| at(Error::config("decrypt", reason));
     let bytes = place.open().and_then(|file| regular_file(&place, file, Secret::MAX_BYTES)).map_err(at)?;
-    let file = IdentityFile::from_buffer(BufReader::new(bytes.as_slice()))
-        .map_err(|_| wrong("the identity file has a line that is no X25519 identity (AGE-SECRET-KEY-1…)"))?;
+    parse_identities(&bytes).map_err(|reason| at(Error::config("decrypt", reason)))
+}
+
+/// Reads the content of an identity file.
+pub(super) fn parse_identities(bytes: &[u8]) -> Result<IdentityFile<NoCallbacks>, &'static str> {
+    let file = IdentityFile::from_buffer(BufReader::new(bytes))
+        .map_err(|_| "the identity file has a line that is no X25519 identity (AGE-SECRET-KEY-1…)")?;
     match file.to_recipients() {
-        Ok(recipients) if recipients.is_empty() => Err(wrong("the identity file has no identity")),
+        Ok(recipients) if recipients.is_empty() => Err("the identity file has no identity"),
         _ => Ok(file),
     }
 }

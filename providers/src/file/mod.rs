@@ -29,6 +29,8 @@ mod dotenv;
 mod encrypt;
 mod folder;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod place;
 mod read;
 mod route;

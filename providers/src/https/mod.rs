@@ -14,3 +14,18 @@ pub(crate) use self::origin::parse_origin;
 #[cfg(feature = "vault")]
 pub(crate) use self::residue::Residue;
 pub(crate) use self::retry_after::retry_after;
+
+/// Sends a request once.
+///
+/// # Errors
+/// There was no answer.
+pub(crate) async fn execute(
+    client: &reqwest::Client,
+    request: reqwest::Request,
+) -> reqwest::Result<reqwest::Response> {
+    #[cfg(feature = "fuzzing")]
+    if let Some(answer) = crate::fuzzing::answer(&request) {
+        return Ok(answer);
+    }
+    client.execute(request).await
+}

@@ -168,7 +168,7 @@ impl Transport {
 
     async fn exchange(&self, call: &Call, request: reqwest::Request) -> Result<Answer> {
         let unreachable = |error: reqwest::Error| https::unreachable(call.operation, &error, &self.peer);
-        let mut response = self.http.execute(request).await.map_err(unreachable)?;
+        let mut response = https::execute(&self.http, request).await.map_err(unreachable)?;
         let status = response.status().as_u16();
         if let Some(target) = redirect(status, response.headers(), &self.base) {
             return Err(error::redirected(call.operation, status, &target));
