@@ -66,9 +66,9 @@ impl Carried {
         let due = (self.last + IDLE).min(self.first + LONGEST);
         match now {
             now if now < due => Connection::Kept,
-            // What was not used for that long since, its pool has closed.
-            now if now >= due + IDLE && now >= self.last + IDLE => Connection::Clean,
-            _ => Connection::Closed,
+            now if now < due + IDLE => Connection::Closed,
+            // Each request since then closed its own, and those that were not used its pool has closed.
+            _ => Connection::Clean,
         }
     }
 }
@@ -98,11 +98,12 @@ mod tests {
     async fn one_value_after_the_other_keeps_no_connection_for_ever() {
         let residue = Residue::new(Clock::system());
         let mut closed = 0;
-        for _ in 0..100 {
+        for _ in 0..106 {
             residue.note();
             tokio::time::advance(IDLE / 3).await;
             closed += usize::from(residue.closes());
         }
-        assert!(closed > 40, "{closed}");
+        // Twice in these ten seconds, for as long as it takes a pool to close what is not used.
+        assert!((4..=8).contains(&closed), "{closed}");
     }
 }

@@ -174,8 +174,8 @@ pub mod adr_0013_transactions {}
 /// delivered, whole and in parts, in every form in which it travels.
 ///
 /// **Price.** The mapping and borrowing of pages is the only unsafe code of this crate. Locked memory is limited (`RLIMIT_MEMLOCK`, 8 MiB by default), which is some
-/// ten thousand secrets. A source that is asked rarely gets a new connection, and a TLS handshake, each time. A server that is asked several times a second keeps its connection, and with it may
-/// keep what it answered last.
+/// ten thousand secrets. A source that is asked rarely gets a new connection, and a TLS handshake, each time. One that is asked several times a second is asked to close its
+/// connection a little after it carried a value, and once in five seconds while it carries one after the other.
 pub mod adr_0014_secret_pages {}
 
 /// # 15. What an agent may do is a value, and whoever runs its hooks is outside
