@@ -166,7 +166,7 @@ impl Scene {
             return;
         }
         let left = || copies(self.agent.process().pid(), &self.values);
-        if wait::within(2 * SECOND, || left().is_empty().then_some(())).is_none() {
+        if wait::within(SECOND, || left().is_empty().then_some(())).is_none() {
             let left: Vec<String> = left().iter().map(Copy::to_string).collect();
             panic!("{} copies are left after {what}:\n{}", left.len(), left.join("\n"));
         }
