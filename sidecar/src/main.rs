@@ -5,6 +5,7 @@ mod cli;
 mod closed;
 mod commands;
 mod exit;
+mod footprint;
 mod helper;
 mod logging;
 mod output;

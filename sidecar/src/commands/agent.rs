@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_core::State;
 use keywheel_core::config::Config;
@@ -14,6 +15,7 @@ use super::clock;
 use crate::admin::{AdminTask, Endpoint, Served};
 use crate::cli::AgentArgs;
 use crate::exit::Failure;
+use crate::footprint;
 use crate::shutdown::{Asked, Signals};
 
 /// Delivers everything once.
@@ -57,13 +59,24 @@ async fn run(
     quit: &Notify,
 ) -> Result<Option<Prepared>, Failure> {
     let (stop, stopped) = oneshot::channel::<Next>();
+    let beginning = engine.beginning();
     // A dropped sender stops the engine, too.
     let running = engine.run(async { stopped.await.unwrap_or(Next::Nobody) });
-    tokio::pin!(running);
+    let rest = async {
+        // A start that fails goes on trying; it rests meanwhile.
+        beginning.wait(REST).await.ok();
+        // The connections that it was made with are closed by then.
+        let clock = clock();
+        clock.sleep_until(clock.instant() + SETTLE).await;
+        footprint::give_back();
+        std::future::pending().await
+    };
+    tokio::pin!(running, rest);
     let next = loop {
         tokio::select! {
             ended = &mut running => return Err(ended.err().map_or_else(|| Failure::other("the engine stopped"), Failure::from)),
             () = quit.notified() => break None,
+            () = &mut rest => {}
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
                 Asked::Reload => match again.prepare(admin).await {
@@ -77,6 +90,10 @@ async fn run(
     stop.send(if next.is_some() { Next::Other } else { Next::Nobody }).ok();
     Ok(running.await.map(|()| next)?)
 }
+
+/// How long the first generation may take before the agent counts as at rest.
+const REST: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A configuration that can take over: what may fail has been done.
 struct Prepared {
