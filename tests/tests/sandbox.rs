@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot set its stage has failed, and the panic says where"
 )]
+#![allow(unsafe_code, reason = "a page is mapped, to see that it cannot be")]
 
 use std::fs;
 use std::io::ErrorKind;
@@ -20,6 +21,7 @@ use keywheel_sidecar::sandbox::{Allowed, close};
 use keywheel_tests::{Launch, Signal, Tmpfs, wait};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
+use rustix::mm::{MapFlags, ProtFlags};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -61,6 +63,12 @@ impl Scene {
     fn delivered(&self) -> String {
         fs::read_to_string(self.directory().join("db/value")).unwrap_or_default()
     }
+}
+
+/// Maps a page of memory with that protection.
+fn map(protection: ProtFlags) -> rustix::io::Result<()> {
+    // SAFETY: a new mapping at a place of the kernel's choice touches no other memory.
+    unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::PRIVATE) }.map(drop)
 }
 
 #[test]
@@ -113,6 +121,10 @@ fn what_is_not_allowed_fails() {
         assert_eq!(errno(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)), nix::Error::EPERM);
         let killed = nix::sys::signal::kill(bystander_pid, nix::sys::signal::Signal::SIGKILL);
         assert_eq!(errno(killed), nix::Error::EPERM, "no hook sends a signal");
+        assert!(
+            map(ProtFlags::READ | ProtFlags::WRITE).is_ok() && map(ProtFlags::EXEC).is_err(),
+            "nothing becomes code"
+        );
     });
     let seen = inside.join();
     bystander.kill().unwrap();

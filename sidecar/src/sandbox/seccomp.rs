@@ -67,17 +67,20 @@ fn bounded() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendErro
             }
         }
     }
-    // A connection that begins with a message passes Landlock by.
-    let plain = |argument: u8| -> Result<Vec<SeccompRule>, _> {
-        Ok(vec![SeccompRule::new(vec![has(argument, number(libc::MSG_FASTOPEN), 0)?])?])
+    let without = |argument: u8, flag: i32| -> Result<Vec<SeccompRule>, _> {
+        Ok(vec![SeccompRule::new(vec![has(argument, number(flag), 0)?])?])
     };
     // Threads, and no processes. How clone3(2) is called cannot be seen: libraries go back to this one.
     let thread = number(libc::CLONE_THREAD);
     Ok(BTreeMap::from([
         (libc::SYS_socket, sockets),
-        (libc::SYS_sendto, plain(3)?),
-        (libc::SYS_sendmsg, plain(2)?),
-        (libc::SYS_sendmmsg, plain(3)?),
+        // A connection that begins with a message passes Landlock by.
+        (libc::SYS_sendto, without(3, libc::MSG_FASTOPEN)?),
+        (libc::SYS_sendmsg, without(2, libc::MSG_FASTOPEN)?),
+        (libc::SYS_sendmmsg, without(3, libc::MSG_FASTOPEN)?),
+        // The program's code is there already: what comes in as data never becomes code.
+        (libc::SYS_mmap, without(2, libc::PROT_EXEC)?),
+        (libc::SYS_mprotect, without(2, libc::PROT_EXEC)?),
         (libc::SYS_clone, vec![SeccompRule::new(vec![has(0, thread, thread)?])?]),
         (libc::SYS_prctl, one_of(0, &calls::PRCTL)?),
         (libc::SYS_ioctl, one_of(1, &calls::IOCTL)?),

@@ -16,9 +16,8 @@ pub(super) const ALLOWED: &[c_long] = &[
     SYS_clock_getres, SYS_clock_gettime, SYS_clock_nanosleep, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
     SYS_epoll_pwait2, SYS_eventfd2, SYS_futex, SYS_gettimeofday, SYS_nanosleep, SYS_pipe2, SYS_ppoll, SYS_pselect6,
     SYS_restart_syscall, SYS_timerfd_create, SYS_timerfd_gettime, SYS_timerfd_settime,
-    // Memory.
-    SYS_brk, SYS_madvise, SYS_membarrier, SYS_memfd_secret, SYS_mlock, SYS_mlock2, SYS_mmap, SYS_mprotect, SYS_mremap,
-    SYS_munlock, SYS_munmap,
+    // Memory; see also the calls that are bounded.
+    SYS_brk, SYS_madvise, SYS_membarrier, SYS_memfd_secret, SYS_mlock, SYS_mlock2, SYS_mremap, SYS_munlock, SYS_munmap,
     // The process and its threads.
     SYS_exit, SYS_exit_group, SYS_get_robust_list, SYS_getcpu, SYS_getegid, SYS_geteuid, SYS_getgid, SYS_getpid,
     SYS_getppid, SYS_getrandom, SYS_getrusage, SYS_gettid, SYS_getuid, SYS_prlimit64, SYS_rseq, SYS_sched_getaffinity,
