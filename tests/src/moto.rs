@@ -10,14 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::certificates::Authority;
 use crate::http::{Answer, Method, Request};
 use crate::process::Process;
-use crate::{built, http, ports, wait};
+use crate::{built, ports, wait};
 
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Moto {
     address: String,
+    /// Who answers for the server, where it speaks TLS.
+    authority: Option<Authority>,
     _process: Process,
     _logs: TempDir,
 }
@@ -29,6 +32,15 @@ impl Moto {
     ///
     /// When it does not within 60 s, or when `cargo xtask test` has not brought it yet.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// As [`Moto::start`], with TLS; [`Moto::ca`] answers for it.
+    pub fn start_tls() -> Self {
+        Self::start_with(Some(Authority::generate()))
+    }
+
+    fn start_with(authority: Option<Authority>) -> Self {
         let logs = tempfile::Builder::new().prefix("keywheel-moto-").tempdir().expect("a temporary folder");
         let mut attempts = 0..3;
         loop {
@@ -36,15 +48,22 @@ impl Moto {
             let mut command = Command::new("python3");
             command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
             command.env("PYTHONPATH", built::moto()).current_dir(logs.path());
+            if let Some(authority) = &authority {
+                let issued = authority.issue_server(logs.path());
+                command.arg("--ssl-cert").arg(issued.certificate_file);
+                command.arg("--ssl-key").arg(issued.key_file);
+            }
             let process = Process::start("moto", command, logs.path());
-            let address = format!("http://127.0.0.1:{port}");
+            let scheme = if authority.is_some() { "https" } else { "http" };
+            let address = format!("{scheme}://127.0.0.1:{port}");
             let url = format!("{address}/moto-api/data.json");
             let serves = wait::until(BOUND, "moto to serve", || {
-                let answers = http::get(&url).is_ok_and(|answer| answer.status == 200).then_some(true);
+                let answer = trusting(Request::new(Method::GET, &url), authority.as_ref()).send();
+                let answers = answer.is_ok_and(|answer| answer.status == 200).then_some(true);
                 answers.or_else(|| process.ended().map(|_status| false))
             });
             if serves {
-                return Self { address, _process: process, _logs: logs };
+                return Self { address, authority, _process: process, _logs: logs };
             }
             if attempts.next().is_none() {
                 process.assert_running();
@@ -55,6 +74,15 @@ impl Moto {
     /// Returns the origin, as in `AWS_ENDPOINT_URL`.
     pub fn address(&self) -> String {
         self.address.clone()
+    }
+
+    /// Returns the certificate of who answers for the server, PEM.
+    ///
+    /// # Panics
+    ///
+    /// When it speaks no TLS.
+    pub fn ca(&self) -> &str {
+        self.authority.as_ref().expect("an authority").pem()
     }
 
     /// Makes a secret, or gives it a new version; returns the version's id.
@@ -127,7 +155,14 @@ impl Moto {
             .with_header("Content-Type", "application/x-amz-json-1.1")
             .with_header("X-Amz-Target", &target)
             .with_header("Authorization", &scope);
-        request.with_json(body).send().expect("an answer of moto's")
+        trusting(request.with_json(body), self.authority.as_ref()).send().expect("an answer of moto's")
+    }
+}
+
+fn trusting<'a>(request: Request<'a>, authority: Option<&'a Authority>) -> Request<'a> {
+    match authority {
+        Some(authority) => request.with_ca(authority.pem()),
+        None => request,
     }
 }
 
