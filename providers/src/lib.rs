@@ -3,6 +3,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+mod client;
 #[cfg(feature = "env")]
 pub mod env;
 #[cfg(feature = "file")]
@@ -20,6 +21,7 @@ pub mod strategies;
 #[cfg(feature = "vault")]
 pub mod vault;
 
+pub use self::client::{builder_from, client_from_env, provider};
 use keywheel_core::notify::Cluster;
 use keywheel_core::registry::Registry;
 

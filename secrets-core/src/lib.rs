@@ -48,12 +48,17 @@ pub mod schedule;
 pub mod secret;
 pub mod state;
 pub mod transaction;
+pub mod typed;
 pub mod validate;
 pub mod value;
+pub mod watch;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use secrecy::{ExposeSecret, SecretString};
+
+pub use crate::client::Client;
 pub use crate::clock::Clock;
 pub use crate::deliver::AtomicDir;
 pub use crate::error::{Error, ErrorKind, Result};
@@ -62,3 +67,4 @@ pub use crate::reference::SecretRef;
 pub use crate::secret::{Secret, SecretValue, Upkeep, Version};
 pub use crate::state::State;
 pub use crate::value::Value;
+pub use crate::watch::{Versioned, Watched};

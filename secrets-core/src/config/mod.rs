@@ -113,27 +113,49 @@ impl Config {
         registry: &Registry,
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
-        let failed = |mistakes| ConfigError { file: path.into(), mistakes };
-        let mut root: Node =
-            serde_saphyr::from_str(text).map_err(|error| failed(vec![syntax_mistake(&error)]))?;
-        if matches!(root.content, Content::Null) {
-            return Err(failed(vec![mistake(root.place, "the configuration is empty")]));
-        }
-        let mistakes = Mistakes::default();
-        for (place, name) in root.expand(environment) {
-            mistakes.push(
-                place,
-                String::new(),
-                format!("the variable {name:?} is not set (write $${{ for a plain ${{)"),
-            );
-        }
         let folder = path.parent().unwrap_or(Path::new("."));
-        let config = read_root(&Item::new(&root, String::new(), &mistakes), folder, registry, environment);
-        let mistakes = mistakes.into_sorted();
-        match config {
-            Some(config) if mistakes.is_empty() => Ok(config),
-            _ => Err(failed(mistakes)),
-        }
+        read_text_with(path, text, environment, |item| read_root(item, folder, registry, environment))
+    }
+}
+
+impl ProviderConfig {
+    /// Reads the settings of one provider from YAML, as they are under its name in `providers:`.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse(text: &str, registry: &Registry, environment: &Environment) -> Result<Self, ConfigError> {
+        read_text_with(Path::new("provider"), text, environment, |item| {
+            provider::read_one("provider", item, registry)
+        })
+    }
+}
+
+/// Reads `text` of the file at `path` into what `read` makes of it.
+fn read_text_with<T>(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    read: impl FnOnce(&Item<'_>) -> Option<T>,
+) -> Result<T, ConfigError> {
+    let failed = |mistakes| ConfigError { file: path.into(), mistakes };
+    let mut root: Node =
+        serde_saphyr::from_str(text).map_err(|error| failed(vec![syntax_mistake(&error)]))?;
+    if matches!(root.content, Content::Null) {
+        return Err(failed(vec![mistake(root.place, "the configuration is empty")]));
+    }
+    let mistakes = Mistakes::default();
+    for (place, name) in root.expand(environment) {
+        mistakes.push(
+            place,
+            String::new(),
+            format!("the variable {name:?} is not set (write $${{ for a plain ${{)"),
+        );
+    }
+    let value = read(&Item::new(&root, String::new(), &mistakes));
+    let mistakes = mistakes.into_sorted();
+    match value {
+        Some(value) if mistakes.is_empty() => Ok(value),
+        _ => Err(failed(mistakes)),
     }
 }
 

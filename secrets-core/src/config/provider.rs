@@ -73,7 +73,7 @@ pub(super) fn read(providers: Section<'_>, registry: &Registry) -> BTreeMap<Stri
         .collect()
 }
 
-fn read_one(name: &str, item: &Item<'_>, registry: &Registry) -> Option<ProviderConfig> {
+pub(super) fn read_one(name: &str, item: &Item<'_>, registry: &Registry) -> Option<ProviderConfig> {
     if !is_provider_name(name) {
         item.mistake(
             "a provider's name has lower-case letters, digits, `-` and `_`, and begins with a letter",

@@ -221,3 +221,16 @@ pub mod adr_0016_rotation {}
 ///
 /// **Price.** Hosts that only another source of `nsswitch.conf` knows (mDNS, LDAP) are not found. Half a megabyte of program.
 pub mod adr_0017_static_program {}
+
+/// # 18. What a program watches is kept once, and read into its types by a deserializer of our own
+///
+/// **Decision.** [`Client::watch`](crate::Client::watch) starts one [`Keeper`](crate::keeper::Keeper) for each secret, which all who watch it share, and which ends
+/// with the last of them. Each has a hold on the leases of older values until it confirms a newer one. A secret's fields become the caller's type by a serde
+/// deserializer over [`Value`](crate::Value), whose errors cannot quote a value.
+///
+/// **Why.** A lease, a timer and a reader for each user of a secret are what makes a server slow and a lease lapse; an application has many users of one
+/// credential. A value that went through a JSON text would be in two more buffers, and serde's own errors say what they found (`invalid type: string
+/// "hunter2"`).
+///
+/// **Price.** One who never confirms keeps old leases alive as long as their source extends them. A type that explains itself in a custom error is not heard.
+pub mod adr_0018_watched_secrets {}

@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::{Config, DeliveryConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{Keeper, KeeperHandle, Pace};
+use crate::lease::Lease;
 use crate::provider::Ending;
 use crate::reference::SecretRef;
 use crate::state::State;
@@ -138,7 +139,7 @@ impl Engine {
             running.spawn(delivery.run(stopped.clone()));
         }
         let (leaving, left) = watch::channel(false);
-        let mut keeping: JoinSet<()> = JoinSet::new();
+        let mut keeping: JoinSet<Vec<Lease>> = JoinSet::new();
         for keeper in self.keepers {
             keeping.spawn(keeper.run(left.clone()));
         }

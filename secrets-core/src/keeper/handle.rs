@@ -55,9 +55,14 @@ impl KeeperHandle {
 
     /// Waits until something is known that was not seen here before; for ever once the keeper is gone.
     pub async fn changed(&mut self) {
-        if self.state.changed().await.is_err() {
+        if !self.next().await {
             std::future::pending().await
         }
+    }
+
+    /// Waits as [`changed`](Self::changed) does; tells whether the keeper is still there.
+    pub(crate) async fn next(&mut self) -> bool {
+        self.state.changed().await.is_ok()
     }
 
     /// Has the leases of replaced values stay until the returned hold has confirmed a newer value, or is dropped.

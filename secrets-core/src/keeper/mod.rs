@@ -28,7 +28,7 @@ use self::outgoing::Outgoing;
 use crate::client::{Client, named};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Result};
-use crate::lease::Parent;
+use crate::lease::{Lease, Parent};
 use crate::provider::Provider;
 use crate::reference::SecretRef;
 use crate::schedule::{self, Standing, Step, Ticks};
@@ -120,11 +120,12 @@ impl Keeper {
         self.told.push(wake);
     }
 
-    /// Keeps the secret until `stop` says true; a step under way then comes to its end first.
+    /// Keeps the secret until `stop` says true; a step under way then comes to its end first. Returns the leases that are left: of the newest value,
+    /// and of those that somebody still relied on.
     ///
     /// # Cancel safety
     /// Safe to drop at any moment, but for a value that its source is making just then: its lease would be nobody's.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Vec<Lease> {
         let mut changes = self.provider.changes(&self.reference);
         let mut holder_changes = self.holders.changes();
         // Boxed: a thousand keepers rest here, and what they do now and then takes no room meanwhile.
@@ -134,7 +135,7 @@ impl Keeper {
             let next = self.next(&tending);
             let step = tokio::select! {
                 biased;
-                () = stopped(&mut stop) => return,
+                () = stopped(&mut stop) => return self.leases_left(&tending),
                 Some(answer) = self.asked.recv() => {
                     waiting.push(answer);
                     self.asked_step(&tending)
@@ -218,7 +219,7 @@ impl Keeper {
     }
 
     /// Remembers a value that a read would make anew, and forgets the one before otherwise.
-    async fn remember(&self, secret: &Secret, upkeep: &Upkeep, outgoing: &[crate::lease::Lease]) {
+    async fn remember(&self, secret: &Secret, upkeep: &Upkeep, outgoing: &[Lease]) {
         if !upkeep.is_minted() {
             return self.slot.clear().await;
         }
@@ -270,6 +271,12 @@ impl Keeper {
             Some(Upkeep::Expiry { .. }) => None,
             Some(Upkeep::Poll { .. } | Upkeep::Turn { .. } | Upkeep::Once) | None => Some(Step::Ask),
         }
+    }
+
+    fn leases_left(&self, tending: &Tending) -> Vec<Lease> {
+        let newest =
+            self.state.borrow().upkeep.as_ref().and_then(Upkeep::lease).filter(|_| !tending.is_lost).cloned();
+        newest.into_iter().chain(tending.outgoing.leases()).collect()
     }
 
     /// Returns when the interval has the source asked again: together with others, where that saves requests.

@@ -14,7 +14,7 @@ struct Run {
     memory: Memory,
     handle: KeeperHandle,
     _stop: watch::Sender<bool>,
-    _task: tokio::task::JoinSet<()>,
+    _task: tokio::task::JoinSet<Vec<Lease>>,
 }
 
 fn run(memory: &Memory) -> Run {

@@ -1,0 +1,82 @@
+//! Values by name, as serde takes them.
+
+use std::collections::{BTreeMap, btree_map};
+
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, VariantAccess, Visitor};
+
+use super::Typed;
+use super::failure::Unfit;
+use crate::value::Value;
+
+/// Hands out values, each with its name.
+pub(super) struct Fields<'a> {
+    left: btree_map::Iter<'a, String, Value>,
+    next: Option<(&'a str, &'a Value)>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(values: &'a BTreeMap<String, Value>) -> Self {
+        Self { left: values.iter(), next: None }
+    }
+}
+
+impl<'a> MapAccess<'a> for Fields<'a> {
+    type Error = Unfit;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {
+        let Some((name, value)) = self.left.next() else { return Ok(None) };
+        self.next = Some((name, value));
+        seed.deserialize(StrDeserializer::new(name)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Unfit> {
+        let (name, value) = self.next.take().unwrap_or(("", &Value::Null));
+        seed.deserialize(Typed(value)).map_err(|unfit| unfit.within(name))
+    }
+}
+
+/// A variant of an enum that has a value.
+pub(super) struct Variant<'a> {
+    name: &'a str,
+    value: &'a Value,
+}
+
+impl<'a> Variant<'a> {
+    pub(super) fn new(name: &'a str, value: &'a Value) -> Self {
+        Self { name, value }
+    }
+}
+
+impl<'a> EnumAccess<'a> for Variant<'a> {
+    type Error = Unfit;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'a>>(self, seed: V) -> Result<(V::Value, Self), Unfit> {
+        Ok((seed.deserialize(StrDeserializer::<Unfit>::new(self.name))?, self))
+    }
+}
+
+impl<'a> VariantAccess<'a> for Variant<'a> {
+    type Error = Unfit;
+
+    fn unit_variant(self) -> Result<(), Unfit> {
+        Err(Typed(self.value).unfit("a variant without a value").within(self.name))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'a>>(self, seed: T) -> Result<T::Value, Unfit> {
+        seed.deserialize(Typed(self.value)).map_err(|unfit| unfit.within(self.name))
+    }
+
+    fn tuple_variant<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Unfit> {
+        Typed(self.value).deserialize_any(visitor).map_err(|unfit| unfit.within(self.name))
+    }
+
+    fn struct_variant<V: Visitor<'a>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
+        Typed(self.value).deserialize_any(visitor).map_err(|unfit| unfit.within(self.name))
+    }
+}

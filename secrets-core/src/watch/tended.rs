@@ -1,0 +1,68 @@
+//! One secret that is kept fresh for all who watch it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{debug, info};
+
+use crate::client::{Client, named};
+use crate::keeper::{Keeper, KeeperHandle};
+use crate::provider::{Ending, Provider};
+
+/// A secret that is kept fresh until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Tended {
+    handle: KeeperHandle,
+    stop: watch::Sender<bool>,
+}
+
+impl Tended {
+    pub(super) fn new(handle: KeeperHandle, stop: watch::Sender<bool>) -> Self {
+        Self { handle, stop }
+    }
+
+    /// Returns what one more user sees of it.
+    pub(super) fn handle(&self) -> KeeperHandle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Tended {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Keeps a secret until `stop`, and then gives back what it leased, if `ending` says nothing else.
+pub(super) async fn tend(
+    keeper: Keeper,
+    provider: Arc<dyn Provider>,
+    before: Option<JoinHandle<()>>,
+    stop: watch::Receiver<bool>,
+    ending: watch::Receiver<Ending>,
+) {
+    if let Some(before) = before {
+        // Two would forget each other's records. That it has panicked, its own watchers see.
+        before.await.ok();
+    }
+    let (reference, slot) = (keeper.reference().clone(), keeper.slot().clone());
+    let leases = keeper.run(stop).await;
+    if *ending.borrow() == Ending::Keep {
+        return;
+    }
+    if let Some(tends) = provider.leases() {
+        for lease in &leases {
+            match tokio::time::timeout(Client::CLOSE, tends.revoke(lease)).await {
+                Ok(Ok(())) => {
+                    debug!(%reference, "gave back the lease of a secret that nobody watches any more")
+                }
+                Ok(Err(error)) => {
+                    info!(error = %named(error, &reference), "the lease of a secret that nobody watches any more ends by itself");
+                }
+                Err(_) => info!(%reference, "a lease could not be given back in time; it ends by itself"),
+            }
+        }
+    }
+    slot.clear().await;
+}
