@@ -38,6 +38,8 @@ pub fn registry() -> Registry {
     let kinds = kinds.with(file::FileKind);
     #[cfg(feature = "vault")]
     let kinds = kinds.with(vault::VaultKind::default());
+    #[cfg(feature = "aws")]
+    let kinds = kinds.with_strategy(strategies::aws::AwsStrategy);
     #[cfg(feature = "exec")]
     let kinds = kinds.with_strategy(strategies::exec::ExecStrategy);
     #[cfg(feature = "mysql")]
@@ -46,6 +48,11 @@ pub fn registry() -> Registry {
     let kinds = kinds.with_strategy(strategies::postgres::PostgresStrategy);
     #[cfg(feature = "random")]
     let kinds = kinds.with_strategy(strategies::random::RandomStrategy);
+    #[cfg(feature = "vault")]
+    let kinds = kinds
+        .with_strategy(strategies::vault_approle_secret_id::VaultAppRoleSecretIdStrategy)
+        .with_strategy(strategies::vault_database::VaultDatabaseStrategy)
+        .with_strategy(strategies::vault_transit_key::VaultTransitKeyStrategy);
     kinds
 }
 

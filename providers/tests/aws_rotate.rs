@@ -5,11 +5,14 @@
 
 mod aws_support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_support::{Stage, expose, reference, until};
 use keywheel_core::ErrorKind;
 use keywheel_tests::Fault;
 use serde_json::{Value, json};
 
+const TOKEN: &str = "6f9619ff-8b86-d011-b42d-00cf4fc964ff";
 const BEGUN: &str = r#"{"ARN": "arn", "Name": "db"}"#;
 
 /// Makes the version that a rotation is at.
@@ -26,6 +29,12 @@ fn finish(stage: &Stage, old: &str, new: &str) {
         "SecretId": "db", "VersionStage": "AWSCURRENT", "RemoveFromVersionId": old, "MoveToVersionId": new,
     });
     stage.moto.secrets("UpdateSecretVersionStage", &body);
+}
+
+/// Returns a name for another rotation.
+fn another() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("{:032}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 async fn token_of(stage: &Stage) -> String {
@@ -46,7 +55,7 @@ async fn a_rotation_is_over_when_the_new_version_is_current() {
     let aws = stage.provider("");
     let rotating = {
         let aws = aws.clone();
-        tokio::spawn(async move { aws.rotate(&reference("aws://db")).await })
+        tokio::spawn(async move { aws.rotate(&reference("aws://db"), TOKEN).await })
     };
     let token = token_of(&stage).await;
     pending(&stage, &token, r#"{"password": "two"}"#);
@@ -69,7 +78,7 @@ async fn one_that_does_not_end_or_cannot_begin_says_what_to_do() {
     let stage = Stage::new();
     stage.moto.put("db", r#"{"password": "one"}"#);
     let aws = stage.provider("  rotate_within: 1s\n");
-    let rotate = async || aws.rotate(&reference("aws://db")).await.unwrap_err();
+    let rotate = async || aws.rotate(&reference("aws://db"), &another()).await.unwrap_err();
     stage.faults.show_to("RotateSecret", Fault::Answer { status: 200, body: BEGUN.into() });
     let (error, token) = tokio::join!(rotate(), async {
         let token = token_of(&stage).await;
@@ -99,6 +108,6 @@ async fn one_that_does_not_end_or_cannot_begin_says_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("no rotation function"), "{error}");
 
-    let error = aws.rotate(&reference("aws://db?stage=AWSPREVIOUS")).await.unwrap_err();
+    let error = aws.rotate(&reference("aws://db?stage=AWSPREVIOUS"), TOKEN).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
 }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, Parent, Term};
 use crate::reference::SecretRef;
-use crate::rotation::Store;
+use crate::rotation::{Fields, Store};
 use crate::secret::{Secret, Version};
 
 /// Reads secrets from one place.
@@ -55,16 +56,39 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Has the source replace the value by its own means, waits until the new one is what a read yields, and returns its version.
+    /// Has the source replace the value by its own means, waits until the new one is what a read yields, and returns its version. Who asks
+    /// again with the same `token` (32 to 64 letters, digits and hyphens) waits for the same new value, and for no second one.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the source does no such thing; otherwise how far it came, and what to do about it.
     ///
     /// # Cancel safety
     /// A dropped call leaves the source to finish by itself.
-    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
+    async fn rotate(&self, reference: &SecretRef, token: &str) -> Result<Version> {
+        let _ = token;
         let reason = "the source does not replace secrets by itself";
         Err(Error::new(ErrorKind::Unsupported, "rotate", reason).with("reference", reference))
+    }
+
+    /// Says at which version a secret is that the source replaces by its own means, and when it did that last, without reading the value.
+    ///
+    /// # Errors
+    /// As for [`rotate`](Self::rotate).
+    async fn rotated(&self, reference: &SecretRef) -> Result<(Version, Option<Timestamp>)> {
+        let reason = "the source does not replace secrets by itself";
+        Err(Error::new(ErrorKind::Unsupported, "rotate", reason).with("reference", reference))
+    }
+
+    /// Has the source do what a write of `fields` to that path does, and returns what it answers: the way to an operation of an engine (a
+    /// role is rotated, a login tried). It is never a write that replaces a secret; that is a [`Store`]'s.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the source has no such operations; otherwise as for [`read`](Self::read), and where no answer came, it
+    /// may have been done.
+    async fn invoke(&self, reference: &SecretRef, fields: &Fields) -> Result<Fields> {
+        let _ = fields;
+        let reason = "the source has no operations that could be asked for";
+        Err(Error::new(ErrorKind::Unsupported, "invoke", reason).with("reference", reference))
     }
 
     /// Returns what tends to the leases of the secrets read here; none where the source makes no leases.
@@ -157,8 +181,16 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
         (**self).group(reference)
     }
 
-    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
-        (**self).rotate(reference).await
+    async fn rotate(&self, reference: &SecretRef, token: &str) -> Result<Version> {
+        (**self).rotate(reference, token).await
+    }
+
+    async fn rotated(&self, reference: &SecretRef) -> Result<(Version, Option<Timestamp>)> {
+        (**self).rotated(reference).await
+    }
+
+    async fn invoke(&self, reference: &SecretRef, fields: &Fields) -> Result<Fields> {
+        (**self).invoke(reference, fields).await
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
+use jiff::Timestamp;
 use keywheel_core::registry::Context;
 use keywheel_core::rotation::Store;
 use keywheel_core::{Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
@@ -90,6 +91,19 @@ impl AwsProvider {
         }
     }
 
+    /// Returns the id of a secret that is meant with all of its versions.
+    fn whole<'a>(&self, reference: &'a SecretRef) -> Result<&'a str> {
+        let target = self.target(reference)?;
+        match target.version {
+            Wanted::Current => Ok(target.id),
+            _ => {
+                let reason =
+                    "a rotation is of the secret, and not of one version: leave `stage` and `version-id` out";
+                Err(Error::config("rotate", reason))
+            }
+        }
+    }
+
     pub(super) fn place(&self, error: Error, reference: &SecretRef) -> Error {
         self.account.place(error.with("provider", &self.name).with("reference", reference.whole()))
     }
@@ -125,15 +139,18 @@ impl Provider for AwsProvider {
         is_carried.then(|| format!("aws {}", self.name))
     }
 
-    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
+    async fn rotated(&self, reference: &SecretRef) -> Result<(Version, Option<Timestamp>)> {
+        let rotated = async {
+            let id = self.whole(reference)?;
+            rotate::rotated(&self.account, self.client().await?, id).await
+        };
+        rotated.await.map_err(|error| self.place(error, reference))
+    }
+
+    async fn rotate(&self, reference: &SecretRef, token: &str) -> Result<Version> {
         let rotate = async {
-            let target = self.target(reference)?;
-            if target.version != Wanted::Current {
-                let reason =
-                    "a rotation is of the secret, and not of one version: leave `stage` and `version-id` out";
-                return Err(Error::config("rotate", reason));
-            }
-            rotate::rotate(&self.account, self.client().await?, target.id).await
+            let id = self.whole(reference)?;
+            rotate::rotate(&self.account, self.client().await?, id, token).await
         };
         rotate.await.map_err(|error| self.place(error, reference))
     }

@@ -7,31 +7,39 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use jiff::Timestamp;
 use keywheel_core::{Error, ErrorKind, Result, Version};
 use tracing::info;
 
 use super::account::Account;
 use super::stages::{CURRENT, PENDING, PREVIOUS, Stages, describe};
 
-/// Rotates the secret `id`; returns the version that is current then.
+/// Returns the version that is current, and when Secrets Manager last rotated the secret.
+///
+/// # Errors
+/// A refusal, no answer, or a secret without a value.
+pub(super) async fn rotated(
+    account: &Account,
+    client: &Client,
+    id: &str,
+) -> Result<(Version, Option<Timestamp>)> {
+    let secret = describe("rotate", account, client, id).await?;
+    let Some(current) = Stages::of(&secret).holder(CURRENT) else {
+        return Err(Error::new(ErrorKind::NotFound, "rotate", "the secret has no value yet"));
+    };
+    let at = secret.last_rotated_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
+    Ok((Version::new(current), at))
+}
+
+/// Rotates the secret `id`; returns the version that is current then. The new version is named `token`: one that was begun before is waited for.
 ///
 /// # Errors
 /// Why it was not begun, or that it is not over in time, and what to do then.
-pub(super) async fn rotate(account: &Account, client: &Client, id: &str) -> Result<Version> {
+pub(super) async fn rotate(account: &Account, client: &Client, id: &str, token: &str) -> Result<Version> {
     let clock = account.clock();
-    // The same for a repeated call, which then is no second rotation.
-    let token = format!("{:032x}", fastrand::u128(..));
-    let begin = client.rotate_secret().secret_id(id).client_request_token(&token);
-    let begun = match account.ask("rotate", || Box::pin(begin.clone().send())).await {
-        Ok(begun) => begun,
-        Err(error) if error.kind() == ErrorKind::Invalid => {
-            let secret = describe("rotate", account, client, id).await?;
-            return Err(not_begun(error, &secret, id));
-        }
-        Err(error) => return Err(error),
-    };
-    let new = begun.version_id.unwrap_or(token);
-    info!(secret = id, version = new, "the rotation has begun");
+    let secret = describe("rotate", account, client, id).await?;
+    let is_begun = secret.version_ids_to_stages().is_some_and(|versions| versions.contains_key(token));
+    let new = if is_begun { token.to_owned() } else { begin(account, client, id, token).await? };
     let (begun_at, mut wait) = (clock.instant(), FIRST_LOOK);
     loop {
         clock.sleep_until(clock.instant() + wait).await;
@@ -55,6 +63,24 @@ pub(super) async fn rotate(account: &Account, client: &Client, id: &str) -> Resu
             Err(error) => return Err(error),
         }
         wait = (wait * 2).min(LAST_LOOK);
+    }
+}
+
+/// Returns the name of the new version, which may not be there yet.
+async fn begin(account: &Account, client: &Client, id: &str, token: &str) -> Result<String> {
+    // The same for a repeated call, which then is no second rotation.
+    let begin = client.rotate_secret().secret_id(id).client_request_token(token);
+    match account.ask("rotate", || Box::pin(begin.clone().send())).await {
+        Ok(begun) => {
+            let new = begun.version_id.unwrap_or_else(|| token.to_owned());
+            info!(secret = id, version = new, "the rotation has begun");
+            Ok(new)
+        }
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            let secret = describe("rotate", account, client, id).await?;
+            Err(not_begun(error, &secret, id))
+        }
+        Err(error) => Err(error),
     }
 }
 

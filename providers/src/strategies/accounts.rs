@@ -113,6 +113,8 @@ pub(super) fn read_admin(section: &mut Section<'_>) -> Option<SecretRef> {
 
 #[cfg(test)]
 mod tests {
+    use keywheel_core::rotation::Revision;
+
     use super::*;
 
     fn fields(user: &str) -> Fields {
@@ -138,7 +140,8 @@ mod tests {
     fn an_account_of_nobody_here_is_not_touched() {
         let accounts = Accounts { users: vec!["a".into(), "b".into()], policy: Policy::default() };
         let (new, old) = (fields("b"), fields("root"));
-        let turn = Turn { token: "t", new: &new, old: Some(&old), is_emergency: false };
+        let base = &Revision::new(1);
+        let turn = Turn { token: "t", new: &new, old: Some(&old), base, is_emergency: false };
         assert!(accounts.old_of(&turn).is_none());
         let strange = fields("root");
         assert!(accounts.new_of(&Turn { new: &strange, ..turn }).is_err());

@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod accounts;
+#[cfg(feature = "aws")]
+pub mod aws;
 #[cfg(feature = "exec")]
 pub mod exec;
 #[cfg(feature = "mysql")]
@@ -12,3 +14,9 @@ mod place;
 pub mod postgres;
 #[cfg(feature = "random")]
 pub mod random;
+#[cfg(feature = "vault")]
+pub mod vault_approle_secret_id;
+#[cfg(feature = "vault")]
+pub mod vault_database;
+#[cfg(feature = "vault")]
+pub mod vault_transit_key;

@@ -274,7 +274,7 @@ impl Auth {
     }
 
     /// Takes the token out.
-    fn take_token(&mut self) -> SecretValue {
+    pub(super) fn take_token(&mut self) -> SecretValue {
         std::mem::take(&mut self.client_token).into()
     }
 }

@@ -55,6 +55,9 @@
 //! written by check-and-set. Version 1 has no such thing: what is there is looked at before it is written, and two rotators at the same moment
 //! could both believe that they are alone.
 //!
+//! Where the engine replaces what it keeps (static roles, transit keys), it is asked by a write to the operation's path; a mount that stores what is written
+//! is asked for nothing. A write to `auth/…/login` tries a login as nobody, and gives its token back at once.
+//!
 //! # Requests
 //!
 //! The first read of a mount asks which engine serves it, once for all. A read is one request. A poll of KV version 2 is one request for all secrets of a
@@ -63,6 +66,7 @@
 
 mod endpoint;
 mod error;
+mod invoke;
 mod kv;
 mod leases;
 mod life;

@@ -8,7 +8,7 @@ use keywheel_core::fingerprint::Fingerprint;
 use keywheel_core::layer::Budget;
 use keywheel_core::provider::{Ending, Leases};
 use keywheel_core::registry::Context;
-use keywheel_core::rotation::Store;
+use keywheel_core::rotation::{Fields, Store};
 use keywheel_core::{Clock, Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
 
 use super::kv::{self, Found, Newest};
@@ -208,6 +208,10 @@ impl Provider for VaultProvider {
             && matches!(target.way, Way::Read { version: None, .. })
             && !mount.hides_metadata();
         if is_polled { self.survey.group(&mount.path, mount.below(target.path)?) } else { None }
+    }
+
+    async fn invoke(&self, reference: &SecretRef, fields: &Fields) -> Result<Fields> {
+        self.invoke_at(reference, fields).await.map_err(|error| self.place(error, reference))
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

@@ -62,7 +62,13 @@ impl VaultProvider {
 #[async_trait]
 impl Store for VaultProvider {
     fn validate(&self, target: &SecretRef) -> Result<()> {
-        writable(target).map(drop).map_err(|error| self.place(error, target))
+        let checked = writable(target).and_then(|found| match found.path.contains(RECORDS_WITHIN) {
+            true => {
+                Err(Error::config("check target", "the secret is one that rotations make for themselves"))
+            }
+            false => Ok(()),
+        });
+        checked.map_err(|error| self.place(error, target))
     }
 
     async fn record_of(&self, target: &SecretRef) -> Result<SecretRef> {
@@ -92,6 +98,8 @@ impl Store for VaultProvider {
 
 /// Where the records of a mount are.
 const RECORDS: &str = "keywheel/rotation";
+/// How they are told: where the mount ends is not known before the server is asked.
+const RECORDS_WITHIN: &str = "/keywheel/rotation/";
 
 fn writable(reference: &SecretRef) -> Result<Target<'_>> {
     let target = Target::of(reference)?;

@@ -5,13 +5,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use keywheel_core::client::Client;
 use keywheel_core::config::{Config, ConfigError};
 use keywheel_core::environment::Environment;
-use keywheel_core::rotation::{Fields, Strategy, StrategyContext, Turn, text};
+use keywheel_core::rotation::{Fields, Revision, Strategy, StrategyContext, Turn, text};
 use keywheel_core::{Clock, State};
 use keywheel_tests::MariaDb;
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ impl Stage {
         let config = self.parse(settings).unwrap();
         let (clock, plan) = (Clock::system(), &config.rotations[0].plan);
         let client = Client::build(&config.providers, &clock, &State::in_memory()).unwrap();
-        plan.build(StrategyContext { client, clock }).unwrap()
+        plan.build(StrategyContext { target: config.rotations[0].target.clone(), client, clock }).unwrap()
     }
 
     pub(crate) fn parse(&self, settings: &str) -> Result<Config, ConfigError> {
@@ -105,7 +105,8 @@ pub(crate) fn account(user: &str, password: &str) -> Fields {
 
 /// Makes the turn from `old` to `new`.
 pub(crate) fn turn<'a>(new: &'a Fields, old: &'a Fields) -> Turn<'a> {
-    Turn { token: "t", new, old: Some(old), is_emergency: false }
+    static BASE: LazyLock<Revision> = LazyLock::new(|| Revision::new(1));
+    Turn { token: "t", new, old: Some(old), base: &BASE, is_emergency: false }
 }
 
 /// As [`turn`], because somebody has the old one whom it is not for.

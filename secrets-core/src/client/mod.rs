@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::layer::{Retry, RetryPolicy};
 use crate::provider::{Ending, Provider};
 use crate::reference::SecretRef;
+use crate::rotation::Fields;
 use crate::schedule::Ticks;
 use crate::secret::{Secret, SecretValue};
 use crate::state::State;
@@ -109,6 +110,15 @@ impl Client {
         self.validate(reference)?;
         let provider = Retry::new(Arc::clone(self.provider(reference)?), RetryPolicy::default());
         provider.read(reference).await.map_err(|error| named(error, reference))
+    }
+
+    /// Has the source do what a write of `fields` to that path does; once, since it may have been done where no answer came.
+    ///
+    /// # Errors
+    /// As for [`Provider::invoke`]; the message names provider and reference.
+    pub async fn invoke(&self, reference: &SecretRef, fields: &Fields) -> Result<Fields> {
+        let invoked = self.provider(reference)?.invoke(reference, fields).await;
+        invoked.map_err(|error| named(error, reference))
     }
 
     /// Reads the one value that a reference is about: its field's, or the secret's only one.

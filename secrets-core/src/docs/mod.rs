@@ -208,6 +208,9 @@ pub mod adr_0015_sandbox {}
 /// **In place**, there is little patience: what cannot be published within seconds is undone. A run that is killed between the two may have undone what it set without being able
 /// to say so, hence whoever goes on sets and tests again.
 ///
+/// **What the source replaces itself** has no value to publish: the strategy has no fields, and says what the source is at instead of a store. That takes the place of the target's
+/// revision: a step that is done again sees by it that there is nothing left to do. The record needs a place then that the target cannot give, so that the configuration names one.
+///
 /// **Price.** A rotation costs a handful of writes at the store. Who may read the record's place sees the next credential before it is published: it needs a policy of its own.
 pub mod adr_0016_rotation {}
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::debug;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
-use crate::rotation::Store;
+use crate::rotation::{Fields, Store};
 use crate::secret::{Secret, Version};
 
 /// How often and how long a temporary failure is tried again.
@@ -102,8 +103,17 @@ impl<P: Provider> Provider for Retry<P> {
     }
 
     /// Not tried again: the source may be at it already.
-    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
-        self.inner.rotate(reference).await
+    async fn rotate(&self, reference: &SecretRef, token: &str) -> Result<Version> {
+        self.inner.rotate(reference, token).await
+    }
+
+    /// Not tried again: it may have been done.
+    async fn invoke(&self, reference: &SecretRef, fields: &Fields) -> Result<Fields> {
+        self.inner.invoke(reference, fields).await
+    }
+
+    async fn rotated(&self, reference: &SecretRef) -> Result<(Version, Option<Timestamp>)> {
+        self.policy.run(|| self.inner.rotated(reference)).await
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Ending, Leases, Provider};
 use crate::reference::SecretRef;
-use crate::rotation::Store;
+use crate::rotation::{Fields, Store};
 use crate::secret::{Secret, Version};
 
 /// Bounds each call of a provider in time. The bound is for the whole call: a provider that waits for its budget on the way bounds its
@@ -59,8 +60,16 @@ impl<P: Provider> Provider for Timeout<P> {
     }
 
     /// Not bounded: the source has its own time for it.
-    async fn rotate(&self, reference: &SecretRef) -> Result<Version> {
-        self.inner.rotate(reference).await
+    async fn rotate(&self, reference: &SecretRef, token: &str) -> Result<Version> {
+        self.inner.rotate(reference, token).await
+    }
+
+    async fn invoke(&self, reference: &SecretRef, fields: &Fields) -> Result<Fields> {
+        self.bounded(reference, self.inner.invoke(reference, fields)).await
+    }
+
+    async fn rotated(&self, reference: &SecretRef) -> Result<(Version, Option<Timestamp>)> {
+        self.bounded(reference, self.inner.rotated(reference)).await
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

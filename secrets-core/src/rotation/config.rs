@@ -25,6 +25,8 @@ pub struct RotationConfig {
     pub plan: Box<dyn Plan>,
     /// What the strategy's fields are called at the target.
     pub names: Names,
+    /// Where the course is written down, if the strategy publishes nothing; else that is beside the target.
+    pub record: Option<SecretRef>,
     /// How long the old value stays valid after the new one is published.
     pub overlap: Duration,
 }
@@ -39,6 +41,11 @@ impl RotationConfig {
 pub struct Names(BTreeMap<String, String>);
 
 impl Names {
+    /// Tells whether nothing is published: the source keeps the value itself.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the strategy's fields out of the target's; none where one is missing.
     pub fn view(&self, target: &Fields) -> Option<Fields> {
         let field = |(own, theirs): (&String, &String)| Some((own.clone(), target.get(theirs)?.copy()));
@@ -80,6 +87,13 @@ pub(crate) fn read(
         if rotations.iter().any(|other| other.target.whole() == rotation.target.whole()) {
             item.mistake("two rotations have this target");
         }
+        if let Some(record) = &rotation.record
+            && rotations
+                .iter()
+                .any(|other| other.record.as_ref() == Some(record) || other.target.whole() == *record)
+        {
+            item.mistake("`record` is the place of another rotation");
+        }
         for reference in rotation.references() {
             if !providers.contains(reference.provider()) {
                 let known: Vec<&str> = providers.iter().map(String::as_str).collect();
@@ -93,9 +107,9 @@ pub(crate) fn read(
 }
 
 impl RotationConfig {
-    /// Returns the target and the secrets that the strategy uses itself.
+    /// Returns the target, the record and the secrets that the strategy uses itself.
     pub fn references(&self) -> impl Iterator<Item = &SecretRef> {
-        std::iter::once(&self.target).chain(self.plan.references())
+        std::iter::once(&self.target).chain(&self.record).chain(self.plan.references())
     }
 }
 
@@ -114,9 +128,12 @@ fn read_one(mut section: Section<'_>, registry: &Registry) -> Option<RotationCon
     let timing = required_section(&mut section, "schedule").and_then(RotationTiming::parse);
     let strategy =
         required_section(&mut section, "strategy").and_then(|strategy| read_strategy(strategy, registry));
-    let names = section.section("fields");
-    let overlap = section.optional("overlap").unwrap_or(RotationConfig::DEFAULT_OVERLAP);
-    let names = strategy.as_ref().map(|(_, plan)| read_names(names, plan.as_ref()));
+    let (names, record, overlap) =
+        (section.section("fields"), section.item("record"), section.item("overlap"));
+    let plan = strategy.as_ref().map(|(_, plan)| plan.as_ref());
+    let names = plan.map(|plan| read_names(names, plan));
+    let record = plan.and_then(|plan| read_record(&section, record, plan));
+    let overlap = plan.map(|plan| read_overlap(overlap, plan));
     section.finish();
     let (strategy, plan) = strategy?;
     Some(RotationConfig {
@@ -126,7 +143,8 @@ fn read_one(mut section: Section<'_>, registry: &Registry) -> Option<RotationCon
         strategy,
         plan,
         names: names?,
-        overlap,
+        record,
+        overlap: overlap?,
     })
 }
 
@@ -150,6 +168,43 @@ fn read_strategy(strategy: Section<'_>, registry: &Registry) -> Option<(&'static
     Some((kind.name(), kind.configure(item.section()?)?))
 }
 
+fn read_record(section: &Section<'_>, record: Option<Item<'_>>, plan: &dyn Plan) -> Option<SecretRef> {
+    match (record, plan.fields().is_empty()) {
+        (Some(record), true) => {
+            let place: Option<SecretRef> = record.parse();
+            if place.as_ref().is_some_and(|place| place.field().is_some()) {
+                record.mistake("is a whole secret");
+            }
+            place
+        }
+        (Some(record), false) => {
+            record.mistake(
+                "is for strategies that publish nothing; this one's record has its place beside the target",
+            );
+            None
+        }
+        (None, true) => {
+            section.mistake("needs `record`: the strategy publishes nothing, and its course is written down in a secret of its own, such as vault://secret/keywheel/rotation/NAME");
+            None
+        }
+        (None, false) => None,
+    }
+}
+
+fn read_overlap(overlap: Option<Item<'_>>, plan: &dyn Plan) -> Duration {
+    match (overlap, plan.leaves_old()) {
+        (Some(overlap), true) => overlap.parse().unwrap_or_default(),
+        (Some(overlap), false) => {
+            overlap.mistake(
+                "does not go with this strategy: the source keeps no old value that could be retired later",
+            );
+            Duration::ZERO
+        }
+        (None, true) => RotationConfig::DEFAULT_OVERLAP,
+        (None, false) => Duration::ZERO,
+    }
+}
+
 fn read_names(names: Option<Section<'_>>, plan: &dyn Plan) -> Names {
     let own = plan.fields();
     let mut all: BTreeMap<String, String> =
@@ -157,7 +212,8 @@ fn read_names(names: Option<Section<'_>>, plan: &dyn Plan) -> Names {
     let Some(names) = names else { return Names(all) };
     for (name, item) in names.entries() {
         if !all.contains_key(name) {
-            item.mistake(format!("the strategy has no field `{name}`; it has {}", own.join(", ")));
+            let known = if own.is_empty() { "none".into() } else { own.join(", ") };
+            item.mistake(format!("the strategy has no field `{name}`; it has {known}"));
         } else if let Some(theirs) = item.parse() {
             all.insert(name.to_owned(), theirs);
         }

@@ -31,11 +31,9 @@ pub(super) struct Holder {
 }
 
 impl Hold {
-    /// How long a hold lasts: longer than any step may take.
-    pub(super) const LENGTH: Duration = Duration::from_secs(60);
-
-    pub(super) fn new(by: &Holder, now: Timestamp) -> Self {
-        Self { by: by.clone(), until: later(now, Self::LENGTH) }
+    /// Makes a hold that lasts for longer than a step of at most `step`, so that nobody else begins one before it has ended.
+    pub(super) fn new(by: &Holder, now: Timestamp, step: Duration) -> Self {
+        Self { by: by.clone(), until: later(now, step + MARGIN) }
     }
 
     /// Tells whether it keeps `other` away: it is not over, and its holder is not known to be gone.
@@ -65,6 +63,8 @@ impl Holder {
     }
 }
 
+const MARGIN: Duration = Duration::from_secs(15);
+
 /// Reads when a process began: the 22nd field of proc_pid_stat(5), the 20th after the name.
 fn started(pid: i32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -78,15 +78,15 @@ mod tests {
     #[test]
     fn a_hold_is_over_with_its_time_or_with_its_process() {
         let (me, other) = (Holder::of_process(), Holder::of_process());
-        let now = Timestamp::UNIX_EPOCH;
-        let hold = Hold::new(&me, now);
-        assert!(!hold.keeps_away(&me, now) && hold.keeps_away(&other, now));
-        assert!(!hold.keeps_away(&other, later(now, Hold::LENGTH)));
+        let (now, step) = (Timestamp::UNIX_EPOCH, Duration::from_secs(45));
+        let hold = Hold::new(&me, now, step);
+        assert!(!hold.keeps_away(&me, now) && hold.keeps_away(&other, later(now, step)));
+        assert!(!hold.keeps_away(&other, later(now, step + MARGIN)));
         // Another process has its number by now.
         let gone = Holder { started: "1".into(), ..me.clone() };
-        assert!(!Hold::new(&gone, now).keeps_away(&other, now));
+        assert!(!Hold::new(&gone, now, step).keeps_away(&other, now));
         // Nothing can be seen of a process elsewhere.
         let elsewhere = Holder { realm: "another machine".into(), ..gone };
-        assert!(Hold::new(&elsewhere, now).keeps_away(&other, now));
+        assert!(Hold::new(&elsewhere, now, step).keeps_away(&other, now));
     }
 }

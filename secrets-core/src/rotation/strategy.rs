@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::store::Fields;
+use super::store::{Document, Fields, Revision};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::Section;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::reference::SecretRef;
 
 /// The values of one rotation, under the strategy's own names.
@@ -21,6 +22,8 @@ pub struct Turn<'a> {
     pub new: &'a Fields,
     /// What was published when the rotation began, if anything was.
     pub old: Option<&'a Fields>,
+    /// What the target was at when the rotation began.
+    pub base: &'a Revision,
     /// Whether the old value is known to somebody whom it is not for: what was opened with it is to end, too.
     pub is_emergency: bool,
 }
@@ -34,6 +37,20 @@ pub trait Strategy: fmt::Debug + Send + Sync {
     /// Tells whether the old credential works beside the new one until it is retired. Where it does not, there is a moment between
     /// [`set`](Self::set) and the publication at which what is published does not work.
     fn is_gapless(&self) -> bool;
+
+    /// Returns how long one step may take, and how long others keep away from a rotator that was not heard of since it began one.
+    fn longest_step(&self) -> Duration {
+        Duration::from_secs(45)
+    }
+
+    /// Asks what the source is at, for a strategy without fields: its source keeps the value, and nothing is published. The revision is
+    /// another one after each rotation, as far as the source tells, and says whether [`set`](Self::set) was done.
+    ///
+    /// # Errors
+    /// There is nothing to rotate, or no answer.
+    async fn look(&self) -> Result<Document> {
+        Err(Error::new(ErrorKind::Unsupported, "rotate", "the strategy publishes what it makes"))
+    }
 
     /// Makes a new value, and changes nothing: it may never be set.
     ///
@@ -93,8 +110,13 @@ pub trait Plan: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Returns the names of the fields that the strategy makes.
+    /// Returns the names of the fields that the strategy makes; none where the source keeps the value itself.
     fn fields(&self) -> Vec<&str>;
+
+    /// Tells whether something of the old value is left when the new one is published, to be retired after `overlap`.
+    fn leaves_old(&self) -> bool {
+        true
+    }
 
     /// Builds the strategy; asks no server.
     ///
@@ -106,6 +128,8 @@ pub trait Plan: fmt::Debug + Send + Sync {
 /// What every strategy is given when it is built.
 #[derive(Clone, Debug)]
 pub struct StrategyContext {
+    /// What is rotated.
+    pub target: SecretRef,
     /// Reads the secrets that it uses itself.
     pub client: Client,
     /// The only source of time.
@@ -123,6 +147,6 @@ pub fn text<'a>(fields: &'a Fields, name: &str) -> Result<&'a str> {
     };
     value.ok_or_else(|| {
         let reason = format!("the field {name:?} is missing, or is no text");
-        Error::new(crate::ErrorKind::MissingField, "rotate", reason)
+        Error::new(ErrorKind::MissingField, "rotate", reason)
     })
 }

@@ -9,7 +9,6 @@ use super::ledger::Open;
 use super::{Ask, Progress, Rotator};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rotation::course::{Course, Event, Phase, Step};
-use crate::rotation::hold::Hold;
 use crate::rotation::record::Record;
 use crate::rotation::store::Revision;
 use crate::rotation::timing::Due;
@@ -36,7 +35,7 @@ impl Rotator {
             let is_held = open.record.hold.as_ref().is_some_and(|hold| hold.by == self.me);
             if step != Step::Create && !is_held {
                 open.record.course.resume(self.rotation.rules);
-                open.record.hold = Some(Hold::new(&self.me, self.clock.now()));
+                open.record.hold = Some(self.hold(self.clock.now()));
                 self.save(&mut open).await?;
                 continue;
             }
@@ -109,6 +108,10 @@ impl Rotator {
     /// Takes in what is asked for; tells whether a new value is wanted beside what is under way.
     fn take_in(&self, ask: &Ask, record: &mut Record) -> Result<bool> {
         if ask.roll_back {
+            if !self.publishes() {
+                let reason = "the source keeps the value itself, and has no way back to the one before";
+                return Err(Error::new(ErrorKind::Unsupported, "roll back", reason));
+            }
             record.course.roll_back(self.rotation.rules)?;
         }
         if ask.now || ask.roll_back {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Rotator, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::RetryPolicy;
@@ -28,6 +30,11 @@ impl Rotator {
         Ok(Open { record, revision })
     }
 
+    /// Returns what keeps others away while a step is done.
+    pub(super) fn hold(&self, now: Timestamp) -> Hold {
+        Hold::new(&self.me, now, self.strategy.longest_step())
+    }
+
     async fn record_at(&self) -> Result<&SecretRef> {
         let find = || async {
             let store = store_of(&self.provider)?;
@@ -41,7 +48,7 @@ impl Rotator {
         let now = self.clock.now();
         let rests = matches!(open.record.course.next(now, false), Step::Rest | Step::WaitUntil(_));
         let goes_on = !rests || self.must_not_rest(&open.record.course);
-        open.record.hold = goes_on.then(|| Hold::new(&self.me, now));
+        open.record.hold = goes_on.then(|| self.hold(now));
         if matches!(open.record.course.phase(), Phase::Idle) {
             (open.record.new, open.record.old) = (None, None);
         }

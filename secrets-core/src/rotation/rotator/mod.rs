@@ -28,6 +28,7 @@ use crate::reference::SecretRef;
 pub struct Rotator {
     rotation: Rotation,
     strategy: Arc<dyn Strategy>,
+    /// Writes the record, and the target, if anything is published.
     provider: Arc<dyn Provider>,
     record_at: OnceCell<SecretRef>,
     clock: Clock,
@@ -64,14 +65,19 @@ impl Rotator {
     /// A target that cannot be written to, or a strategy that cannot be built.
     pub fn build(config: RotationConfig, client: &Client, clock: &Clock) -> Result<Self> {
         let named = |error: Error| named(error, &config.target).with("rotation", &config.name);
-        let provider = Arc::clone(client.provider(&config.target)?);
-        store_of(&provider).and_then(|store| store.validate(&config.target)).map_err(named)?;
-        let context = StrategyContext { client: client.clone(), clock: clock.clone() };
+        let provider = Arc::clone(client.provider(config.record.as_ref().unwrap_or(&config.target))?);
+        let checked = store_of(&provider).and_then(|store| match &config.record {
+            Some(record) => provider.validate(record),
+            None => store.validate(&config.target),
+        });
+        checked.map_err(named)?;
+        let context =
+            StrategyContext { target: config.target.clone(), client: client.clone(), clock: clock.clone() };
         let strategy = config.plan.build(context).map_err(named)?;
         let rules = Rules { overlap: config.overlap, is_gapless: strategy.is_gapless() };
-        let RotationConfig { name, target, timing, strategy: kind, names, .. } = config;
+        let RotationConfig { name, target, timing, strategy: kind, names, record, .. } = config;
         let rotation = Rotation { name, target, timing, strategy: kind, names, rules };
-        let (record_at, me) = (OnceCell::new(), Holder::of_process());
+        let (record_at, me) = (OnceCell::new_with(record), Holder::of_process());
         Ok(Self { rotation, strategy, provider, record_at, clock: clock.clone(), me })
     }
 
@@ -88,6 +94,11 @@ impl Rotator {
     /// Returns the strategy's name.
     pub fn strategy(&self) -> &'static str {
         self.rotation.strategy
+    }
+
+    /// Tells whether there is a value to publish; else the source keeps it itself.
+    fn publishes(&self) -> bool {
+        !self.rotation.names.is_empty()
     }
 
     /// Asks how the rotation stands, and changes nothing.

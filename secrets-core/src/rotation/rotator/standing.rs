@@ -37,11 +37,14 @@ pub struct Progress {
 
 impl Rotator {
     pub(super) async fn replaced_at(&self, record: &Record) -> Result<Option<Timestamp>> {
-        if let Some(last) = record.course.last() {
-            return Ok(Some(last.at));
+        let last = record.course.last().map(|last| last.at);
+        if last.is_some() && self.publishes() {
+            return Ok(last);
         }
         let found = self.look_at_target().await?;
-        Ok(found.fields.is_some().then(|| found.written_at.unwrap_or(record.seen_at)))
+        // A source that keeps its value may have replaced it by itself meanwhile.
+        let replaced_at = found.written_at.max(last).unwrap_or(record.seen_at);
+        Ok(found.fields.is_some().then_some(replaced_at))
     }
 
     pub(super) async fn standing(&self, record: &Record) -> Result<Standing> {

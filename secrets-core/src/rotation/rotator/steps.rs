@@ -1,7 +1,5 @@
 //! What each step does.
 
-use std::time::Duration;
-
 use tracing::warn;
 
 use super::ledger::{RETRY, token};
@@ -14,9 +12,10 @@ use crate::rotation::strategy::Turn;
 
 impl Rotator {
     pub(super) async fn perform(&self, step: Step, ask: &Ask, record: &mut Record) -> Event {
-        let done = tokio::time::timeout(STEP_WITHIN, self.do_step(step, ask, record)).await;
+        let within = self.strategy.longest_step();
+        let done = tokio::time::timeout(within, self.do_step(step, ask, record)).await;
         let done = done.unwrap_or_else(|_| {
-            let reason = format!("the step `{}` was not done within {STEP_WITHIN:?}", step.as_str());
+            let reason = format!("the step `{}` was not done within {within:?}", step.as_str());
             Err(Error::new(ErrorKind::Timeout, "rotate", reason))
         });
         done.unwrap_or_else(|error| Event::Failed(error.with("step", step.as_str())))
@@ -29,8 +28,7 @@ impl Rotator {
         let (Some(attempt), Some(new)) = (record.course.phase().attempt(), &record.new) else {
             return Err(Error::new(ErrorKind::Invalid, "rotate", "the record has lost the values"));
         };
-        let is_emergency = attempt.is_emergency;
-        let turn = Turn { token: &attempt.token, new, old: record.old.as_ref(), is_emergency };
+        let turn = attempt.turn(new, record.old.as_ref());
         match step {
             Step::Set => self.strategy.set(turn).await.map(|()| Event::Set),
             Step::Test => self.strategy.test(turn).await.map(|()| Event::Tested),
@@ -47,17 +45,17 @@ impl Rotator {
         let old = found.fields.as_ref().and_then(|fields| self.rotation.names.view(fields));
         let new = self.strategy.create(old.as_ref()).await?;
         let token = token();
-        let turn = Turn { token: &token, new: &new, old: old.as_ref(), is_emergency: ask.revoke_old };
-        self.strategy.check(turn).await?;
-        (record.new, record.old) = (Some(new), old);
         let (begun_at, base) = (self.clock.now(), found.revision);
-        Ok(Event::Created(Attempt { token, begun_at, base, is_emergency: ask.revoke_old }))
+        let attempt = Attempt { token, begun_at, base, is_emergency: ask.revoke_old };
+        self.strategy.check(attempt.turn(&new, old.as_ref())).await?;
+        (record.new, record.old) = (Some(new), old);
+        Ok(Event::Created(attempt))
     }
 
     async fn finish(&self, attempt: &Attempt, new: &Fields) -> Result<Event> {
         let names = &self.rotation.names;
         let found = self.look_at_target().await?;
-        if names.holds(found.fields.as_ref(), Some(new)) {
+        if !self.publishes() || names.holds(found.fields.as_ref(), Some(new)) {
             return Ok(Event::Published(found.revision));
         }
         if found.revision != attempt.base {
@@ -69,6 +67,9 @@ impl Rotator {
 
     /// Retires the old value, if it is not the one that is published: somebody may have gone back to it by hand.
     async fn retire(&self, turn: Turn<'_>) -> Result<Event> {
+        if !self.publishes() {
+            return self.strategy.retire(turn).await.map(|()| Event::Retired);
+        }
         let found = self.look_at_target().await?;
         if turn.old.is_some() && self.rotation.names.holds(found.fields.as_ref(), turn.old) {
             return Ok(Event::Reverted);
@@ -96,7 +97,11 @@ impl Rotator {
     /// Undoes what was set, unless it turns out to be published.
     async fn undo(&self, turn: Turn<'_>) -> Result<Event> {
         let found = self.look_at_target().await?;
-        if self.rotation.names.holds(found.fields.as_ref(), Some(turn.new)) {
+        let is_published = match self.publishes() {
+            true => self.rotation.names.holds(found.fields.as_ref(), Some(turn.new)),
+            false => found.revision != *turn.base,
+        };
+        if is_published {
             return Ok(Event::Published(found.revision));
         }
         self.strategy.undo(turn).await.map(|()| Event::Undone)
@@ -108,6 +113,9 @@ impl Rotator {
     }
 
     pub(super) async fn look_at_target(&self) -> Result<Document> {
+        if !self.publishes() {
+            return RETRY.run(|| self.strategy.look()).await;
+        }
         let store = store_of(&self.provider)?;
         RETRY.run(|| store.look(&self.rotation.target)).await
     }
@@ -119,12 +127,16 @@ impl Rotator {
         if self.rotation.rules.is_gapless || !is_set {
             return;
         }
-        let turn = Turn { token: &attempt.token, new, old: record.old.as_ref(), is_emergency: false };
+        let turn = Turn { is_emergency: false, ..attempt.turn(new, record.old.as_ref()) };
         if let Err(error) = self.strategy.undo(turn).await {
             warn!(rotation = self.rotation.name, %error, "what was set could not be taken back");
         }
     }
 }
 
-/// Shorter than a hold, so that nobody else begins the step before it has ended.
-const STEP_WITHIN: Duration = Duration::from_secs(45);
+impl Attempt {
+    /// Returns what the strategy is given of it.
+    fn turn<'a>(&'a self, new: &'a Fields, old: Option<&'a Fields>) -> Turn<'a> {
+        Turn { token: &self.token, new, old, base: &self.base, is_emergency: self.is_emergency }
+    }
+}

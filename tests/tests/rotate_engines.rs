@@ -1,0 +1,196 @@
+//! `keywheel rotate` of what the server's engines replace themselves: each is replaced once for each time it is asked, whatever happens to the rotator.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed, and the panic says where"
+)]
+#![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
+
+use std::time::Duration;
+
+use keywheel_tests::engines::{Engines, Rotated};
+use keywheel_tests::{Fault, Faults, Launch, soak, wait};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn done(stage: &Engines, configuration: &str, arguments: &[&str]) -> String {
+    let done = stage.rotate(configuration, arguments);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    format!("{}{}", done.stdout, done.stderr)
+}
+
+#[test]
+fn a_static_role_gets_another_password_and_its_own_rotations_count() {
+    let stage = Engines::set();
+    let configuration = stage.configuration(Rotated::Role, "");
+    let first = stage.password();
+    let text = done(&stage, &configuration, &["--now"]);
+    let second = stage.password();
+    assert_ne!(first, second);
+    assert!(stage.postgres.login("orders", &second, SECOND).is_ok());
+    assert!(stage.postgres.login("orders", &first, SECOND).is_err());
+    assert!(
+        text.contains("keywheel::audit") && text.contains("vault://database/static-roles/orders"),
+        "{text}"
+    );
+    assert!(!text.contains(&second));
+    let status = stage.status(&configuration);
+    let said = stage.bao.read("database/static-roles/orders").unwrap();
+    assert_eq!(
+        (&status["phase"], &status["version"]),
+        (&"idle".into(), &said["data"]["last_vault_rotation"])
+    );
+
+    let text = done(&stage, &configuration, &[]);
+    assert!(text.contains("nothing to do") && stage.password() == second, "{text}");
+    stage.bao.rotate_static_role("orders");
+    let later = stage.status(&configuration);
+    assert!(later["replaced_at"].as_str() > status["replaced_at"].as_str(), "{later} {status}");
+    let back = stage.rotate(&configuration, &["rollback", "orders"]);
+    assert!(back.code == Some(1) && back.stderr.contains("no way back"), "{}", back.stderr);
+}
+
+#[test]
+fn the_engine_itself_gets_another_password_and_goes_on() {
+    let stage = Engines::set();
+    let configuration = stage.configuration(Rotated::Connection, "");
+    done(&stage, &configuration, &["--now"]);
+    assert!(stage.postgres.login("engine", "engine", SECOND).is_err());
+    let first = stage.password();
+    stage.bao.rotate_static_role("orders");
+    assert!(stage.password() != first && stage.postgres.login("orders", &stage.password(), SECOND).is_ok());
+    let text = done(&stage, &configuration, &[]);
+    assert!(text.contains("nothing to do"), "{text}");
+}
+
+#[test]
+fn a_key_gets_another_version_and_old_ones_go_after_the_overlap() {
+    let stage = Engines::set();
+    let configuration = stage.configuration(Rotated::Key, "1s");
+    for (newest, oldest) in [(2, 1), (3, 2), (4, 3)] {
+        let text = done(&stage, &configuration, &["--now", "--no-wait"]);
+        assert!(text.contains(&format!("rotated, version {newest}")), "{text}");
+        assert_eq!(stage.versions().0, newest);
+        done(&stage, &configuration, &[]);
+        assert_eq!(stage.versions(), (newest, oldest));
+    }
+}
+
+#[test]
+fn a_secret_id_is_tested_published_and_the_old_one_destroyed() {
+    let stage = Engines::set();
+    let configuration = stage.configuration(Rotated::SecretId, "1s");
+    let first = stage.secret_id();
+    done(&stage, &configuration, &["--now", "--no-wait"]);
+    let second = stage.secret_id();
+    assert_ne!(first, second);
+    assert!(stage.logs_in(&first) && stage.logs_in(&second) && stage.secret_ids() == 2);
+    done(&stage, &configuration, &[]);
+    assert!(!stage.logs_in(&first) && stage.logs_in(&second) && stage.secret_ids() == 1);
+    let rest = stage.bao.read("secret/data/orders/login").unwrap();
+    assert_eq!(rest["data"]["data"]["note"], "stays");
+    let back = stage.configuration(Rotated::SecretId, "30s");
+    done(&stage, &back, &["--now", "--no-wait"]);
+    let short = Launch::new("rotate").args(["rollback", "orders"]).config(&configuration).output();
+    assert_eq!((short.code, stage.secret_id()), (Some(0), second), "{}", short.stderr);
+    assert_eq!(stage.secret_ids(), 1);
+    let leaked = done(&stage, &back, &["orders", "--now", "--revoke-old", "--reason", "leaked"]);
+    assert!(stage.secret_ids() == 1 && stage.logs_in(&stage.secret_id()), "{leaked}");
+    assert!(leaked.contains("live on to their own end"), "{leaked}");
+
+    stage.bao.write("auth/approle/role/orders", &serde_json::json!({"secret_id_num_uses": 1}));
+    let refused = stage.rotate(&configuration, &["--now"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("use up"), "{}", refused.stderr);
+    assert_eq!(stage.secret_ids(), 1);
+}
+
+#[test]
+fn what_is_not_there_or_not_allowed_is_said() {
+    let stage = Engines::set();
+    let role = stage.configuration(Rotated::Role, "");
+    let refused = |configuration: &str, code: i32, words: &str| {
+        let done = stage.rotate(configuration, &["--now"]);
+        assert!(
+            done.code == Some(code) && done.stderr.contains(words),
+            "{words}: {:?} {}",
+            done.code,
+            done.stderr
+        );
+    };
+    refused(&role.replace("static-roles", "static-creds"), 64, "MOUNT/static-roles/NAME");
+    refused(&role.replace("static-roles/orders", "static-roles/others"), 77, "the policy must allow `read`");
+    refused(&role.replace("record:", "# record:"), 64, "needs `record`");
+    refused(&role.replace("record:", "overlap: 1m\n    record:"), 64, "keeps no old value");
+    let secret_id = stage.configuration(Rotated::SecretId, "1s");
+    refused(
+        &secret_id.replace("auth/approle/role/orders", "secret/orders/login"),
+        64,
+        "is a role of AppRole",
+    );
+    refused(
+        &secret_id.replace("secret/orders/login", "secret/keywheel/rotation/orders"),
+        64,
+        "make for themselves",
+    );
+    assert_eq!((stage.secret_ids(), stage.versions()), (1, (1, 1)));
+}
+
+/// Kills a rotator at requests, and has the next one end what was begun; `count` says how much the engine has made so far, of which each rotation
+/// may leave `each`.
+fn killed(rotated: Rotated, each: u64, count: impl Fn(&Engines) -> u64, works: impl Fn(&Engines) -> bool) {
+    let stage = Engines::set();
+    let faults = Faults::before(&stage.bao.plain_address());
+    let by_proxy = stage.configuration_by(&faults.address(), rotated, "100ms");
+    let plain = stage.configuration(rotated, "100ms");
+    let first = count(&stage);
+    done(&stage, &by_proxy, &["--now"]);
+    assert_eq!(count(&stage), first + each);
+    let requests = faults.count();
+    let stride = soak::count(5, 1);
+    for number in (0..requests).step_by(stride) {
+        for fault in [Fault::Hang, Fault::Late { by: 3600 * SECOND }] {
+            let what = format!("killed at request {number} of {requests}, {fault:?}");
+            let (before, seen) = (count(&stage), faults.count());
+            faults.show_after(number, "/v1/", fault);
+            let rotator = Launch::new("rotate").config(&by_proxy).arg("--now").start();
+            wait::until(20 * SECOND, &what, || {
+                (faults.count() > seen + number || rotator.process().ended().is_some()).then_some(())
+            });
+            rotator.process().kill();
+            faults.heal();
+            assert!(works(&stage), "{what}: what is published does not work");
+            done(&stage, &plain, &[]);
+            assert_eq!(stage.status(&plain)["phase"], "idle", "{what}");
+            assert!(works(&stage), "{what}: what is published does not work at the end");
+            assert!(count(&stage) <= before + each, "{what}: replaced {} times", count(&stage) - before);
+        }
+    }
+    eprintln!("{rotated:?}: {requests} requests, every {stride}.");
+}
+
+#[test]
+fn a_killed_rotator_has_a_role_rotated_once() {
+    let begun = std::cell::OnceCell::new();
+    let count = |stage: &Engines| {
+        let mark = *begun.get_or_init(|| stage.bao.mark());
+        stage.bao.count_since(mark, "database/rotate-role/orders") as u64
+    };
+    killed(Rotated::Role, 1, count, |stage| {
+        stage.postgres.login("orders", &stage.password(), SECOND).is_ok()
+    });
+}
+
+#[test]
+fn a_killed_rotator_makes_one_version_of_a_key() {
+    killed(Rotated::Key, 1, |stage| stage.versions().0, |stage| stage.versions().1 <= stage.versions().0);
+}
+
+#[test]
+fn a_killed_rotator_leaves_one_secret_id() {
+    killed(
+        Rotated::SecretId,
+        0,
+        |stage| stage.secret_ids() as u64,
+        |stage| stage.logs_in(&stage.secret_id()),
+    );
+}
