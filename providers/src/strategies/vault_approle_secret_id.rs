@@ -134,9 +134,8 @@ impl Strategy for Role {
         let new = secret_id(turn.new)?;
         let accessor = match self.client.invoke(&self.below("custom-secret-id")?, new).await {
             Ok(made) => text(&made, ACCESSOR).ok().map(str::to_owned),
-            // Perhaps it is there already.
-            Err(error) if !error.is_temporary() => Some(self.accessor(new).await?.ok_or(error)?),
-            Err(error) => return Err(error),
+            // One that is there already is answered as a failure of the server's.
+            Err(error) => Some(self.accessor(new).await?.ok_or(error)?),
         };
         info!(role = %self.role, accessor, token = turn.token, "there is a new secret id");
         Ok(())

@@ -62,7 +62,7 @@ impl VaultProvider {
 #[async_trait]
 impl Store for VaultProvider {
     fn validate(&self, target: &SecretRef) -> Result<()> {
-        let checked = writable(target).and_then(|found| match found.path.contains(RECORDS_WITHIN) {
+        let checked = writable(target).and_then(|found| match is_own(found.path) {
             true => {
                 Err(Error::config("check target", "the secret is one that rotations make for themselves"))
             }
@@ -77,6 +77,21 @@ impl Store for VaultProvider {
             let mount = self.mount(&found).await?;
             let record = format!("{}/{RECORDS}/{}", mount.path, below(&mount, &found)?);
             target.at(&record)
+        };
+        place.await.map_err(|error| self.place(error, target))
+    }
+
+    async fn acknowledgements_of(&self, target: &SecretRef) -> Result<SecretRef> {
+        let place = async {
+            let found = writable(target)?;
+            let mount = self.mount(&found).await?;
+            if mount.engine != Engine::Kv2 {
+                let reason = "only KV version 2 has versions that replicas could acknowledge";
+                return Err(
+                    Error::new(ErrorKind::Unsupported, "acknowledge", reason).with("mount", &mount.path)
+                );
+            }
+            target.at(&format!("{}/{ACKNOWLEDGEMENTS}/{}", mount.path, below(&mount, &found)?))
         };
         place.await.map_err(|error| self.place(error, target))
     }
@@ -98,8 +113,13 @@ impl Store for VaultProvider {
 
 /// Where the records of a mount are.
 const RECORDS: &str = "keywheel/rotation";
-/// How they are told: where the mount ends is not known before the server is asked.
-const RECORDS_WITHIN: &str = "/keywheel/rotation/";
+/// Where replicas say which versions they use.
+const ACKNOWLEDGEMENTS: &str = "keywheel/acknowledged";
+
+/// Tells whether a path is one of those; where its mount ends is not known before the server is asked.
+fn is_own(path: &str) -> bool {
+    [RECORDS, ACKNOWLEDGEMENTS].iter().any(|folder| path.contains(&format!("/{folder}/")))
+}
 
 fn writable(reference: &SecretRef) -> Result<Target<'_>> {
     let target = Target::of(reference)?;

@@ -25,6 +25,8 @@ pub struct ChangeConfig {
     pub verify: Option<Probe>,
     /// How long a generation, and the leases of its secrets, stay after it was replaced, where this is set; see [`overlap`](Self::overlap).
     pub overlap_set: Option<Duration>,
+    /// What tells this process from its replicas.
+    pub replica: String,
 }
 
 /// One who is told of a change.
@@ -58,15 +60,17 @@ pub(super) fn read(section: &mut Section<'_>, name: &str, environment: &Environm
     let overlap_set = section.optional("overlap");
     let window = section.section("window").and_then(read_window);
     let spread: Duration = section.optional("splay").unwrap_or_default();
-    let offset = splay(spread, &format!("{name}@{}", identity(environment)));
-    ChangeConfig { validate, timing: Timing { window, offset }, on_change, verify, overlap_set }
+    let replica = identity(environment);
+    let offset = splay(spread, &format!("{name}@{replica}"));
+    ChangeConfig { validate, timing: Timing { window, offset }, on_change, verify, overlap_set, replica }
 }
 
 /// Returns what tells this process from its replicas and stays the same when it is started again: the pod's UID, where the environment has it, else
 /// the name of the host, which is the pod's.
 fn identity(environment: &Environment) -> String {
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    environment.first(&["KEYWHEEL_POD_UID", "POD_UID"]).map_or_else(host, str::to_owned)
+    let name = environment.first(&["KEYWHEEL_POD_UID", "POD_UID"]).map_or_else(host, str::to_owned);
+    name.trim().to_owned()
 }
 
 fn read_validator(item: &Item<'_>) -> Option<Validator> {

@@ -59,6 +59,8 @@ pub struct SecretConfig {
     pub max_stale: Option<Duration>,
     /// What happens when the source says that this identity may not read it any more.
     pub on_forbidden: OnForbidden,
+    /// Whether it is written down beside the secret which version the application works with, for the rotation that replaces it.
+    pub acknowledge: bool,
 }
 
 /// What a delivery does when the source of one of its secrets refuses: the identity is known, and may not read it.
@@ -81,7 +83,8 @@ impl SecretConfig {
 
     /// Returns what is done with a secret of which nothing is said.
     pub fn new(reference: SecretRef) -> Self {
-        Self { reference, refresh: Self::DEFAULT_REFRESH, max_stale: None, on_forbidden: OnForbidden::Keep }
+        let (refresh, on_forbidden) = (Self::DEFAULT_REFRESH, OnForbidden::Keep);
+        Self { reference, refresh, max_stale: None, on_forbidden, acknowledge: false }
     }
 }
 
@@ -203,9 +206,10 @@ fn read_secret(mut section: Section<'_>, providers: &BTreeSet<String>) -> Option
     }
     let max_stale = section.optional("max_stale");
     let on_forbidden = section.optional("on_forbidden").unwrap_or_default();
+    let acknowledge = section.optional("acknowledge").unwrap_or(false);
     section.finish();
     let reference = read_reference(&reference?, providers)?;
-    Some(SecretConfig { reference, refresh, max_stale, on_forbidden })
+    Some(SecretConfig { reference, refresh, max_stale, on_forbidden, acknowledge })
 }
 
 fn read_reference(item: &Item<'_>, providers: &BTreeSet<String>) -> Option<SecretRef> {

@@ -237,3 +237,16 @@ pub mod adr_0017_static_program {}
 ///
 /// **Price.** One who never confirms keeps old leases alive as long as their source extends them. A type that explains itself in a custom error is not heard.
 pub mod adr_0018_watched_secrets {}
+
+/// # 19. Replicas acknowledge in the source, and can only add time
+///
+/// **Decision.** An agent that has proved a version writes its name and the version into one document beside the secret, by compare-and-set. The rotator reads it when the overlap is over, and
+/// retires the old value once enough names have the version that it published, or at a deadline. It never retires earlier than without.
+///
+/// **Why.** The source is what both sides reach already, know each other by, and have policies in. A call to the rotator would need a listener that every pod reaches, a token that every pod has, and
+/// something that remembers calls over the rotator's restarts; `keywheel rotate`, which runs and ends, could not be called at all. Since an acknowledgement only adds time, whoever forges one gains the
+/// behaviour without acknowledgements, and a replay gains nothing.
+///
+/// **Price.** Agents need a right to write, on one path. Sources whose versions readers do not see as the rotator does (KV version 1, files), or that charge for writes (AWS), are left out. A pod that was
+/// replaced after it acknowledged counts beside its successor.
+pub mod adr_0019_acknowledgements {}

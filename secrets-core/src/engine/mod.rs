@@ -3,6 +3,7 @@
 //! One [`Keeper`] per secret asks its source; one delivery loop per directory renders, writes and tells. They
 //! share nothing but the keepers' newest values, so that one that fails holds no other up.
 
+mod acknowledge;
 mod beginning;
 mod beside;
 mod custody;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use self::acknowledge::Acknowledger;
 pub use self::beginning::Beginning;
 pub use self::beside::Beside;
 use self::custody::Custody;
@@ -49,6 +51,7 @@ pub struct Engine {
     beside: Vec<KeeperHandle>,
     status: StatusHandle,
     custody: Custody,
+    acknowledger: Option<Acknowledger>,
     clock: Clock,
 }
 
@@ -80,11 +83,13 @@ impl Engine {
             keepers.push(keeper);
             handles.insert(reference, handle);
         }
-        let deliveries: Vec<Delivery> = config
+        let mut deliveries: Vec<Delivery> = config
             .deliveries
             .iter()
             .map(|delivery| Ok(build_delivery(beside.equip(delivery)?, &handles, clock, state)))
             .collect::<Result<_>>()?;
+        let (acknowledger, in_use) = Acknowledger::of(&config.deliveries, &client, clock)?.unzip();
+        deliveries.iter_mut().for_each(|delivery| delivery.acknowledge_to(in_use.clone()));
         deliveries.iter().try_for_each(Delivery::check_volume)?;
         let tell = |keeper: &mut Keeper| {
             for delivery in &deliveries {
@@ -106,7 +111,8 @@ impl Engine {
             .with_deliveries(deliveries.iter().map(|delivery| delivery.slot().name().to_owned()));
         let own = |reference: &SecretRef| handles.get(&reference.whole()).cloned();
         let beside = beside.references.iter().filter_map(own).collect();
-        Ok(Self { client, keepers, deliveries, handles, beside, status, custody, clock: clock.clone() })
+        let clock = clock.clone();
+        Ok(Self { client, keepers, deliveries, handles, beside, status, custody, acknowledger, clock })
     }
 
     /// Returns what tells how the deliveries stand, also while and after they run.
@@ -150,6 +156,9 @@ impl Engine {
             // No provider has a session of its own to keep.
             std::future::pending().await
         });
+        if let Some(acknowledger) = self.acknowledger {
+            tending.spawn(acknowledger.run());
+        }
         let ended = tokio::select! {
             next = stop => Ok(next),
             Some(_) = keeping.join_next() => Err(broken()),

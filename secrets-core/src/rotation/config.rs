@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::acknowledge::Acknowledge;
 use super::store::{Fields, copy};
 use super::strategy::Plan;
 use super::timing::RotationTiming;
@@ -29,6 +30,8 @@ pub struct RotationConfig {
     pub record: Option<SecretRef>,
     /// How long the old value stays valid after the new one is published.
     pub overlap: Duration,
+    /// Whom it stays valid for beyond that.
+    pub acknowledge: Option<Acknowledge>,
 }
 
 impl RotationConfig {
@@ -134,6 +137,8 @@ fn read_one(mut section: Section<'_>, registry: &Registry) -> Option<RotationCon
     let names = plan.map(|plan| read_names(names, plan));
     let record = plan.and_then(|plan| read_record(&section, record, plan));
     let overlap = plan.map(|plan| read_overlap(overlap, plan));
+    let acknowledge = section.item("acknowledge");
+    let acknowledge = plan.and_then(|plan| read_acknowledge(&acknowledge?, overlap?, plan));
     section.finish();
     let (strategy, plan) = strategy?;
     Some(RotationConfig {
@@ -145,6 +150,7 @@ fn read_one(mut section: Section<'_>, registry: &Registry) -> Option<RotationCon
         names: names?,
         record,
         overlap: overlap?,
+        acknowledge,
     })
 }
 
@@ -203,6 +209,16 @@ fn read_overlap(overlap: Option<Item<'_>>, plan: &dyn Plan) -> Duration {
         (None, true) => RotationConfig::DEFAULT_OVERLAP,
         (None, false) => Duration::ZERO,
     }
+}
+
+fn read_acknowledge(item: &Item<'_>, overlap: Duration, plan: &dyn Plan) -> Option<Acknowledge> {
+    let acknowledge = Acknowledge::parse(item.section()?)?;
+    if plan.fields().is_empty() {
+        item.mistake("does not go with this strategy: it publishes nothing that replicas could acknowledge");
+    } else if acknowledge.deadline < overlap {
+        item.mistake("`deadline` is counted from the publication, and not shorter than `overlap`");
+    }
+    Some(acknowledge)
 }
 
 fn read_names(names: Option<Section<'_>>, plan: &dyn Plan) -> Names {

@@ -15,6 +15,7 @@
 //! Two rotators at once do no harm: the record is written by compare-and-set, so that one of them begins a rotation and the other one finds it
 //! begun; it is held while somebody is at it.
 
+mod acknowledge;
 mod config;
 mod course;
 mod hold;
@@ -26,10 +27,12 @@ mod store;
 mod strategy;
 pub mod timing;
 
+pub use self::acknowledge::Acknowledge;
+pub(crate) use self::acknowledge::acknowledge;
 pub(crate) use self::config::read as read_config;
 pub use self::config::{Names, RotationConfig};
 pub use self::course::{Attempt, Course, Event, Phase, Rules, Step, Trouble};
-pub use self::rotator::{Ask, Progress, Rotator, Standing};
+pub use self::rotator::{Acknowledged, Ask, Progress, Rotator, Standing};
 pub use self::serve::serve;
 pub use self::store::{Document, Fields, Revision, Store, copy};
 pub use self::strategy::{Plan, Strategy, StrategyContext, StrategyKind, Turn, text};

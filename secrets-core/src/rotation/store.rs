@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::reference::SecretRef;
 use crate::value::Value;
 
@@ -56,7 +56,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Checks, without asking anybody, that `target` is one that could be written to.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with what is wrong: it names a version, say.
+    /// [`ErrorKind::Config`] with what is wrong: it names a version, say.
     fn validate(&self, target: &SecretRef) -> Result<()>;
 
     /// Returns the place of the record that belongs to `target`, where readers of `target` do not look; the same for everybody.
@@ -64,6 +64,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`look`](Self::look).
     async fn record_of(&self, target: &SecretRef) -> Result<SecretRef>;
+
+    /// Returns the place in which replicas write down which version of `target` they use; the same for everybody.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the versions that readers see are not the revisions that are written; otherwise as for
+    /// [`look`](Self::look).
+    async fn acknowledgements_of(&self, target: &SecretRef) -> Result<SecretRef> {
+        let reason = "what is published there has no versions that replicas could acknowledge: that takes KV version 2";
+        Err(Error::new(ErrorKind::Unsupported, "acknowledge", reason).with("reference", target))
+    }
 
     /// Reads what is at `place`; nothing is an answer, too.
     ///
@@ -75,7 +85,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// may be answered as the first one was.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it is at another revision, and nothing was written; otherwise as for
+    /// [`ErrorKind::Conflict`] when it is at another revision, and nothing was written; otherwise as for
     /// [`look`](Self::look), and where no answer came, it may have been written.
     async fn write(
         &self,

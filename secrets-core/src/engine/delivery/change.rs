@@ -68,7 +68,7 @@ impl Delivery {
             "delivered"
         );
         self.values.take(&newest.revisions);
-        self.values.visible = newest.revisions;
+        (self.values.visible, self.values.versions) = (newest.revisions, newest.versions);
         let outcome = self.note(Event::Published).await;
         self.conclude(outcome).await;
         Ok(())
@@ -93,6 +93,7 @@ impl Delivery {
     async fn unchanged(&mut self, newest: &Newest) {
         self.values.take(&newest.revisions);
         self.values.visible.clone_from(&newest.revisions);
+        self.values.versions.clone_from(&newest.versions);
         if let Some(base) = self.journal.transaction().base().map(str::to_owned) {
             self.state.send_modify(|state| {
                 if state.generation.is_none() {
@@ -102,6 +103,7 @@ impl Delivery {
         }
         if self.journal.transaction().is_idle() {
             self.rely_on_visible();
+            self.acknowledge();
         }
     }
 
@@ -248,6 +250,7 @@ impl Delivery {
         let staged = self.target.stage(Payload::default(), Sources::new()).await?;
         if let Some((staged, _)) = staged {
             self.publish(staged, Content::of(&Payload::default()), Versions::new(), false).await?;
+            self.values.versions.clear();
             error!(delivery = self.name(), error = %refusal, on_forbidden = ?OnForbidden::Delete, "took the files away");
             let outcome = self.note(Event::Published).await;
             self.conclude(outcome).await;
@@ -284,6 +287,19 @@ impl Delivery {
             debug!(delivery = self.name(), %error, "the replaced generation stays until the next start");
         }
         self.rely_on_visible();
+        if outcome == Some(Outcome::Committed) {
+            self.acknowledge();
+        }
+    }
+
+    /// Says which versions the application works with, of the secrets of which that is to be said.
+    fn acknowledge(&self) {
+        let Some(in_use) = &self.in_use else { return };
+        let said = self.values.inputs.iter().filter(|(_, input)| input.config.acknowledge);
+        let versions = said.filter_map(|(name, input)| {
+            Some((input.config.reference.whole(), self.values.versions.get(name)?.clone()))
+        });
+        in_use.send_modify(|in_use| in_use.extend(versions));
     }
 
     /// Lets go of the values before those that are visible, once `overlap` has passed.

@@ -21,6 +21,7 @@ use self::journal::Journal;
 pub(super) use self::journal::RECORD;
 pub(super) use self::values::Input;
 use self::values::{Newest, Secrets, Values, versions};
+use super::acknowledge::InUse;
 use super::planned::Planned;
 use super::refresh::{Answer, Asked};
 use super::reliance::Reliance;
@@ -76,6 +77,7 @@ pub(super) struct Delivery {
     effort: Effort,
     asked: Asked,
     ask: mpsc::Sender<Answer>,
+    in_use: Option<InUse>,
 }
 
 /// What a delivery remembers of what it is trying to do.
@@ -105,7 +107,25 @@ impl Delivery {
         let journal = Journal::new(&config, records);
         let (values, wake, effort) = (Values::new(inputs), Arc::default(), Effort::default());
         let (ask, asked) = Asked::channel();
-        Self { config, values, wake, clock, state, target, journal, reliance, effort, asked, ask }
+        Self {
+            config,
+            values,
+            wake,
+            clock,
+            state,
+            target,
+            journal,
+            reliance,
+            effort,
+            asked,
+            ask,
+            in_use: None,
+        }
+    }
+
+    /// Has what the application works with written to `in_use`, where it is acknowledged.
+    pub(super) fn acknowledge_to(&mut self, in_use: Option<InUse>) {
+        self.in_use = in_use;
     }
 
     pub(super) fn name(&self) -> &str {

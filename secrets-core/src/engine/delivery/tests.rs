@@ -30,7 +30,8 @@ async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
         let (keeper, handle) = Keeper::new(&client, &reference, pace, &clock, &state).unwrap();
         keeping.spawn(keeper.run(stopped.clone()));
         let on_forbidden = OnForbidden::Keep;
-        let config = SecretConfig { reference, refresh: REFRESH, max_stale: None, on_forbidden };
+        let config =
+            SecretConfig { reference, refresh: REFRESH, max_stale: None, on_forbidden, acknowledge: false };
         inputs.insert((*name).to_owned(), Input { config, handle });
     }
     let config = DeliveryConfig {

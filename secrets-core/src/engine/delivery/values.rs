@@ -41,13 +41,16 @@ pub(super) struct Values {
     taken: Revisions,
     /// Those behind what is visible.
     pub(super) visible: Revisions,
+    /// What the sources call those; empty where the application may not work with them.
+    pub(super) versions: Versions,
     /// Those that the application is known to work with, each with its end.
     base: BTreeMap<String, (u64, Option<Timestamp>)>,
 }
 
 impl Values {
     pub(super) fn new(inputs: BTreeMap<String, Input>) -> Self {
-        Self { inputs, taken: Revisions::new(), visible: Revisions::new(), base: BTreeMap::new() }
+        let (taken, visible) = (Revisions::new(), Revisions::new());
+        Self { inputs, taken, visible, versions: Versions::new(), base: BTreeMap::new() }
     }
 
     /// Returns the newest good values, once there is one of every secret and where they are not those that were taken last.
@@ -90,6 +93,7 @@ impl Values {
 
     /// Notes that what the application works with is visible again.
     pub(super) fn go_back(&mut self) {
+        self.versions.clear();
         self.visible = self.base.iter().map(|(name, (revision, _))| (name.clone(), *revision)).collect();
     }
 

@@ -57,7 +57,7 @@ impl Rotator {
         loop {
             let now = self.clock.now();
             let is_due = run.wants_new || self.is_due(record, now).await?;
-            match record.course.next(now, is_due) {
+            match self.next(record, now, is_due).await {
                 Step::WaitUntil(at)
                     if self.must_not_rest(&record.course)
                         && self.clock.instant() - run.begun_at < UNSAFE_WITHIN =>

@@ -2,6 +2,7 @@
 
 mod advance;
 mod audit;
+mod awaited;
 mod ledger;
 mod standing;
 mod steps;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+pub use self::awaited::Acknowledged;
 pub use self::standing::{Progress, Standing};
+use super::acknowledge::Acknowledge;
 use super::config::{Names, RotationConfig};
 use super::course::Rules;
 use super::hold::Holder;
@@ -43,6 +46,7 @@ struct Rotation {
     strategy: &'static str,
     names: Names,
     rules: Rules,
+    acknowledge: Option<Acknowledge>,
 }
 
 /// What somebody wants beside what the schedule says.
@@ -75,8 +79,8 @@ impl Rotator {
             StrategyContext { target: config.target.clone(), client: client.clone(), clock: clock.clone() };
         let strategy = config.plan.build(context).map_err(named)?;
         let rules = Rules { overlap: config.overlap, is_gapless: strategy.is_gapless() };
-        let RotationConfig { name, target, timing, strategy: kind, names, record, .. } = config;
-        let rotation = Rotation { name, target, timing, strategy: kind, names, rules };
+        let RotationConfig { name, target, timing, strategy: kind, names, record, acknowledge, .. } = config;
+        let rotation = Rotation { name, target, timing, strategy: kind, names, rules, acknowledge };
         let (record_at, me) = (OnceCell::new_with(record), Holder::of_process());
         Ok(Self { rotation, strategy, provider, record_at, clock: clock.clone(), me })
     }

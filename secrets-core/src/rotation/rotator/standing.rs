@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Rotator;
+use super::{Acknowledged, Rotator};
 use crate::error::Result;
 use crate::rotation::course::{Course, Phase, Step};
 use crate::rotation::record::Record;
@@ -20,6 +20,8 @@ pub struct Standing {
     pub due_at: Option<Timestamp>,
     /// Who is at it.
     pub held_by: Option<String>,
+    /// Who uses what was published, while that is waited for.
+    pub acknowledged: Option<Acknowledged>,
 }
 
 /// What there was to be done.
@@ -57,7 +59,8 @@ impl Rotator {
         };
         let hold = record.hold.as_ref().filter(|hold| hold.keeps_away(&self.me, now));
         let held_by = hold.map(|hold| format!("process {} on {}", hold.by.pid, hold.by.host));
-        Ok(Standing { course: record.course.clone(), replaced_at, due_at, held_by })
+        let acknowledged = self.acknowledged(record).await;
+        Ok(Standing { course: record.course.clone(), replaced_at, due_at, held_by, acknowledged })
     }
 
     pub(super) async fn busy(&self, record: &Record) -> Result<Option<Progress>> {
@@ -75,7 +78,7 @@ impl Rotator {
         is_busy: bool,
     ) -> Result<Progress> {
         let (standing, now) = (self.standing(record).await?, self.clock.now());
-        let next_at = match record.course.next(now, true) {
+        let next_at = match self.next(record, now, true).await {
             _ if is_busy => record.hold.as_ref().map(|hold| hold.until),
             Step::WaitUntil(at) if matches!(record.course.phase(), Phase::Idle) => {
                 standing.due_at.map(|due| due.max(at))

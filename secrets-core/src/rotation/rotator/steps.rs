@@ -33,7 +33,10 @@ impl Rotator {
             Step::Set => self.strategy.set(turn).await.map(|()| Event::Set),
             Step::Test => self.strategy.test(turn).await.map(|()| Event::Tested),
             Step::Finish => self.finish(attempt, new).await,
-            Step::Retire => self.retire(turn).await,
+            Step::Retire => {
+                self.lament_missing(record).await;
+                self.retire(turn).await
+            }
             Step::Revert => self.revert(attempt, turn).await,
             Step::Undo => self.undo(turn).await,
             Step::Create | Step::Rest | Step::WaitUntil(_) => Ok(Event::Undone),
@@ -48,6 +51,7 @@ impl Rotator {
         let (begun_at, base) = (self.clock.now(), found.revision);
         let attempt = Attempt { token, begun_at, base, is_emergency: ask.revoke_old };
         self.strategy.check(attempt.turn(&new, old.as_ref())).await?;
+        self.check_acknowledgements().await?;
         (record.new, record.old) = (Some(new), old);
         Ok(Event::Created(attempt))
     }

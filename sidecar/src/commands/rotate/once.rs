@@ -77,8 +77,11 @@ async fn to_the_end(
     // What was asked for is begun; where it has to wait for the rotation before, that is not so yet.
     let mut wants = Ask { now: ask.now && published.is_none() && !progress.is_busy, ..ask.clone() };
     wants.roll_back = false;
+    let mut told = None;
     while let (Some(at), false) = (waits_until(&progress), no_wait) {
-        tell(rotator, &progress, at, clock.now());
+        if told.replace(progress.standing.acknowledged) != Some(progress.standing.acknowledged) {
+            tell(rotator, &progress, at, clock.now());
+        }
         tokio::select! {
             () = clock.sleep_until_time(at) => {}
             _ = stopped.changed() => break,
@@ -111,11 +114,15 @@ fn tell(rotator: &Rotator, progress: &Progress, until: Timestamp, now: Timestamp
             Some(revision) => format!("published as version {revision}"),
             None => progress.standing.course.phase().as_str().to_owned(),
         };
-        let text = format!(
-            "{}: {what}; the replaced value goes in {} (--no-wait or Ctrl-C leaves that to the next run)\n",
-            rotator.name(),
-            span(now, until)
-        );
+        let goes = match progress.standing.acknowledged {
+            Some(said) => format!(
+                "used by {} of {} replicas; the replaced value waits for them",
+                said.count, said.expected
+            ),
+            None => format!("the replaced value goes in {}", span(now, until)),
+        };
+        let text =
+            format!("{}: {what}; {goes} (--no-wait or Ctrl-C leaves that to the next run)\n", rotator.name());
         // There is nobody to tell.
         stderr.write_all(text.as_bytes()).ok();
     }

@@ -59,12 +59,22 @@ impl Report {
             self.name.clone(),
             self.strategy.into(),
             self.target.clone(),
-            or_none(course.map(|course| course.phase().as_str().to_owned())),
+            or_none(self.state()),
             or_none(standing.and_then(|standing| standing.replaced_at).map(ago)),
             or_none(standing.and_then(|standing| standing.due_at).map(coming)),
             or_none(failures),
             or_none(self.trouble()),
         ]
+    }
+
+    /// Returns where the course stands, and who is waited for.
+    fn state(&self) -> Option<String> {
+        let standing = self.standing.as_ref()?;
+        let phase = standing.course.phase().as_str();
+        Some(match standing.acknowledged {
+            Some(said) => format!("{phase}, used by {} of {}", said.count, said.expected),
+            None => phase.to_owned(),
+        })
     }
 
     fn json(&self) -> Value {
@@ -79,6 +89,7 @@ impl Report {
             "published": self.published,
             "replaced_at": standing.and_then(|standing| standing.replaced_at),
             "due_at": standing.and_then(|standing| standing.due_at),
+            "acknowledged": standing.and_then(|standing| standing.acknowledged).map(|said| said.count),
             "held_by": standing.and_then(|standing| standing.held_by.as_deref()),
             "failures": course.and_then(|course| course.trouble()).map_or(0, |trouble| trouble.count),
             "error": self.trouble(),

@@ -1,0 +1,85 @@
+//! Waits for replicas to say that they use what was published.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::ledger::RETRY;
+use super::{Rotator, store_of};
+use crate::clock::later;
+use crate::error::Result;
+use crate::rotation::acknowledge::Acknowledgements;
+use crate::rotation::course::{Phase, Step};
+use crate::rotation::record::Record;
+
+/// How many replicas use what was published, and of how many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Acknowledged {
+    /// Those that said so.
+    pub count: usize,
+    /// Those that have to.
+    pub expected: u32,
+}
+
+impl Rotator {
+    /// Returns what is next, once replicas were heard.
+    pub(super) async fn next(&self, record: &Record, now: Timestamp, is_due: bool) -> Step {
+        match (record.course.next(now, is_due), self.rotation.acknowledge) {
+            (Step::Retire, Some(wanted)) => {
+                let count = self.acknowledged(record).await.map_or(0, |acknowledged| acknowledged.count);
+                match wanted.keeps_until(&record.course, count, now) {
+                    Some(until) => Step::WaitUntil(until.min(later(now, LISTEN_AGAIN))),
+                    None => Step::Retire,
+                }
+            }
+            (step, _) => step,
+        }
+    }
+
+    /// Counts those that use what was published; none where nobody is waited for. Without an answer nobody is known to.
+    pub(super) async fn acknowledged(&self, record: &Record) -> Option<Acknowledged> {
+        let (Phase::Published { .. }, Some(wanted), Some(last)) =
+            (record.course.phase(), self.rotation.acknowledge, record.course.last())
+        else {
+            return None;
+        };
+        let all = self.acknowledgements().await.unwrap_or_else(|error| {
+            warn!(rotation = self.rotation.name, %error, "it is not known who uses the new value");
+            Acknowledgements::default()
+        });
+        Some(Acknowledged { count: all.count(&last.revision), expected: wanted.expect })
+    }
+
+    /// Checks, before anything is changed, that replicas could be heard.
+    pub(super) async fn check_acknowledgements(&self) -> Result<()> {
+        match self.rotation.acknowledge {
+            Some(_) => self.acknowledgements().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Says before the old value goes that somebody may still use it.
+    pub(super) async fn lament_missing(&self, record: &Record) {
+        let missing =
+            self.acknowledged(record).await.filter(|said| (said.count as u64) < u64::from(said.expected));
+        if let Some(Acknowledged { count, expected }) = missing {
+            warn!(
+                rotation = self.rotation.name,
+                acknowledged = count,
+                expected,
+                "the old value goes although not all have said that they use the new one"
+            );
+        }
+    }
+
+    async fn acknowledgements(&self) -> Result<Acknowledgements> {
+        let store = store_of(&self.provider)?;
+        let place = RETRY.run(|| store.acknowledgements_of(&self.rotation.target)).await?;
+        let found = RETRY.run(|| store.look(&place)).await?;
+        Ok(Acknowledgements::parse(found.fields.as_ref()))
+    }
+}
+
+/// How soon after they were asked for replicas are asked for again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);
