@@ -10,13 +10,20 @@ use keywheel_core::{Clock, State};
 use keywheel_providers::aws::AwsKind;
 use keywheel_providers::env::EnvKind;
 use keywheel_providers::file::FileKind;
+use keywheel_providers::strategies::vault_database::VaultDatabaseStrategy;
+use keywheel_providers::strategies::vault_transit_key::VaultTransitKeyStrategy;
 use keywheel_providers::vault::VaultKind;
 
 /// Returns the kinds of providers, with nothing of this process's environment.
 pub fn kinds() -> Registry {
     let environment = Environment::default();
     let kinds = Registry::default().with(AwsKind::new(environment.clone()));
-    kinds.with(EnvKind::default()).with(FileKind).with(VaultKind::new(environment))
+    kinds
+        .with(EnvKind::default())
+        .with(FileKind)
+        .with(VaultKind::new(environment))
+        .with_strategy(VaultDatabaseStrategy)
+        .with_strategy(VaultTransitKeyStrategy)
 }
 
 /// Parses a configuration.

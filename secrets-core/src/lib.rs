@@ -26,6 +26,7 @@ pub mod error;
 pub mod fingerprint;
 pub mod http;
 pub mod identity;
+pub mod incident;
 pub mod keeper;
 pub mod layer;
 pub mod lease;

@@ -23,6 +23,7 @@ use self::node::{Content, Node};
 pub use self::provider::{ProviderConfig, add_from_environment};
 pub use self::section::{Item, Mistake, Mistakes, Section, Setting};
 use crate::environment::Environment;
+use crate::incident::{self, IncidentsConfig};
 use crate::registry::Registry;
 use crate::rotation::{self, RotationConfig};
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub deliveries: Vec<DeliveryConfig>,
     /// What is rotated at its source; only `keywheel rotate` does it.
     pub rotations: Vec<RotationConfig>,
+    /// Who may report incidents to the rotations, and what is done about them.
+    pub incidents: Option<IncidentsConfig>,
     /// Where the admin endpoint listens; nowhere when it is left out.
     pub admin: Option<Listen>,
     /// The directory that lets a restarted program keep its logins and leases; absolute, and below `/`.
@@ -83,6 +86,7 @@ impl Config {
             providers,
             deliveries: Vec::new(),
             rotations: Vec::new(),
+            incidents: None,
             admin: None,
             state_directory: None,
             revoke_on_shutdown: true,
@@ -179,6 +183,8 @@ fn read_root(
     let deliveries = root.item("deliveries").map(|list| delivery::read(&list, around)).unwrap_or_default();
     let rotations =
         root.item("rotations").map(|list| rotation::read_config(&list, registry, &known)).unwrap_or_default();
+    let names = rotations.iter().map(|rotation| rotation.name.as_str()).collect();
+    let incidents = root.section("incidents").and_then(|section| incident::read_config(section, &names));
     let references = deliveries
         .iter()
         .flat_map(|delivery| delivery.secrets.values())
@@ -202,7 +208,7 @@ fn read_root(
     }
     let revoke_on_shutdown = root.optional("revoke_on_shutdown").unwrap_or(true);
     root.finish();
-    Some(Config { providers, deliveries, rotations, admin, state_directory, revoke_on_shutdown })
+    Some(Config { providers, deliveries, rotations, incidents, admin, state_directory, revoke_on_shutdown })
 }
 
 impl Setting for Listen {

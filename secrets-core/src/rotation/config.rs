@@ -90,12 +90,9 @@ pub(crate) fn read(
         if rotations.iter().any(|other| other.target.whole() == rotation.target.whole()) {
             item.mistake("two rotations have this target");
         }
-        if let Some(record) = &rotation.record
-            && rotations
-                .iter()
-                .any(|other| other.record.as_ref() == Some(record) || other.target.whole() == *record)
-        {
-            item.mistake("`record` is the place of another rotation");
+        let has_record = |other: &RotationConfig| other.record.is_some() || rotation.record.is_some();
+        if rotations.iter().any(|other| has_record(other) && other.written() == rotation.written()) {
+            item.mistake("another rotation is written down, or published, where `record` is");
         }
         for reference in rotation.references() {
             if !providers.contains(reference.provider()) {
@@ -110,6 +107,11 @@ pub(crate) fn read(
 }
 
 impl RotationConfig {
+    /// Returns the secret that it writes itself: the record, or else the target.
+    fn written(&self) -> SecretRef {
+        self.record.clone().unwrap_or_else(|| self.target.whole())
+    }
+
     /// Returns the target, the record and the secrets that the strategy uses itself.
     pub fn references(&self) -> impl Iterator<Item = &SecretRef> {
         std::iter::once(&self.target).chain(&self.record).chain(self.plan.references())

@@ -18,6 +18,7 @@
 mod acknowledge;
 mod config;
 mod course;
+mod desk;
 mod hold;
 pub mod policy;
 mod record;
@@ -32,7 +33,8 @@ pub(crate) use self::acknowledge::acknowledge;
 pub(crate) use self::config::read as read_config;
 pub use self::config::{Names, RotationConfig};
 pub use self::course::{Attempt, Course, Event, Phase, Rules, Step, Trouble};
+pub use self::desk::Look;
 pub use self::rotator::{Acknowledged, Ask, Progress, Rotator, Standing};
-pub use self::serve::serve;
+pub use self::serve::{Server, ServerHandle};
 pub use self::store::{Document, Fields, Revision, Store, copy};
 pub use self::strategy::{Plan, Strategy, StrategyContext, StrategyKind, Turn, text};

@@ -1,57 +1,121 @@
-//! Runs the schedules: each rotation at its time, and what is left to do of those before.
+//! Runs the schedules, and what is asked for meanwhile: each rotation at its time, and what is left to do of those before.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::desk::{Desk, Look};
 use super::rotator::{Ask, Progress, Rotator};
 use crate::clock::{Clock, later};
+use crate::error::Error;
 use crate::schedule::{Failure, after_failure};
 
-/// Rotates by schedule until `shutdown` comes; a step that is under way is finished first.
-pub async fn serve(rotators: &[Rotator], clock: &Clock, shutdown: impl Future<Output = ()>) {
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let all = join_all(rotators.iter().map(|rotator| keep(rotator, clock, stopped.clone())));
-    tokio::pin!(all, shutdown);
-    tokio::select! {
-        _ = &mut all => return,
-        () = &mut shutdown => {}
-    }
-    stop.send_replace(true);
-    all.await;
+/// Rotators that run until they are told to stop.
+#[derive(Debug)]
+pub struct Server {
+    rotators: Vec<Rotator>,
+    desks: Arc<[Desk]>,
+    clock: Clock,
 }
 
-async fn keep(rotator: &Rotator, clock: &Clock, mut stopped: tokio::sync::watch::Receiver<bool>) {
+/// Asks a [`Server`] for rotations, and sees how they stand.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    desks: Arc<[Desk]>,
+}
+
+impl Server {
+    /// Takes the rotators; nothing is asked or done yet.
+    pub fn new(rotators: Vec<Rotator>, clock: &Clock) -> Self {
+        let desks = rotators.iter().map(Desk::of).collect();
+        Self { rotators, desks, clock: clock.clone() }
+    }
+
+    /// Returns what asks and sees, also while and after the server runs.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { desks: Arc::clone(&self.desks) }
+    }
+
+    /// Rotates until `shutdown` comes; a step that is under way is finished first.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let pairs = self.rotators.iter().zip(self.desks.iter());
+        let all = join_all(pairs.map(|(rotator, desk)| keep(rotator, desk, &self.clock, stopped.clone())));
+        tokio::pin!(all, shutdown);
+        tokio::select! {
+            _ = &mut all => return,
+            () = &mut shutdown => {}
+        }
+        stop.send_replace(true);
+        all.await;
+    }
+}
+
+impl ServerHandle {
+    /// Returns how each rotation stands, by the last look at it; nobody is asked for it.
+    pub fn looks(&self) -> Vec<Look> {
+        self.desks.iter().map(Desk::look).collect()
+    }
+
+    /// Tells whether what happened at `at` is answered already, by an emergency of this rotation that began later, or waits to begin.
+    pub fn is_answered(&self, name: &str, at: Timestamp) -> bool {
+        self.desk(name).is_some_and(|desk| desk.is_answered(at))
+    }
+
+    /// Has a rotation begin at once, the old value being given no time. It is tried until something is published, or the server ends.
+    pub fn revoke(&self, name: &str, reason: String) {
+        if let Some(desk) = self.desk(name) {
+            desk.revoke(reason);
+        }
+    }
+
+    fn desk(&self, name: &str) -> Option<&Desk> {
+        self.desks.iter().find(|desk| desk.is_of(name))
+    }
+}
+
+async fn keep(rotator: &Rotator, desk: &Desk, clock: &Clock, mut stopped: watch::Receiver<bool>) {
     let mut failures = 0;
     let mut announced = None;
+    let mut wanted: Option<Ask> = None;
     while !*stopped.borrow() {
-        let wake_at = match rotator.advance(&Ask::default()).await {
+        wanted = desk.take(clock.now()).or(wanted);
+        let ask = wanted.clone().unwrap_or_default();
+        let wake_at = match rotator.advance(&ask).await {
             Ok(progress) => {
                 failures = 0;
                 announce(rotator, &progress, &mut announced);
                 let latest = later(clock.now(), LOOK_AGAIN.mul_f64(0.9 + 0.1 * fastrand::f64()));
-                progress.next_at.map_or(latest, |at| at.min(latest))
+                let wake_at = progress.next_at.map_or(latest, |at| at.min(latest));
+                wanted = wanted.filter(|_| progress.published.is_none());
+                desk.note(Ok(progress));
+                wake_at
             }
             Err(error) => {
                 failures += 1;
                 warn!(rotation = rotator.name(), %error, failures, "cannot rotate now");
-                let failure = Failure {
-                    temporary: error.is_temporary(),
-                    count: failures,
-                    retry_after: error.retry_after(),
-                };
-                later(clock.now(), after_failure(failure, SHORTEST_WAIT, fastrand::f64()))
+                let wake_at = after(&error, failures, clock);
+                desk.note(Err(error));
+                wake_at
             }
         };
         tokio::select! {
             () = clock.sleep_until_time(wake_at.max(later(clock.now(), BREATH))) => {}
+            () = desk.asked() => {}
             // An error would be the end of whoever could stop this.
             _ = stopped.changed() => {}
         }
     }
+}
+
+fn after(error: &Error, count: u32, clock: &Clock) -> Timestamp {
+    let failure = Failure { temporary: error.is_temporary(), count, retry_after: error.retry_after() };
+    later(clock.now(), after_failure(failure, SHORTEST_WAIT, fastrand::f64()))
 }
 
 fn announce(rotator: &Rotator, progress: &Progress, announced: &mut Option<Timestamp>) {

@@ -3,17 +3,14 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
 
-use axum::serve;
+use axum::{Router, serve};
 use keywheel_core::config::Listen;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Notify;
 use tracing::{error, info};
 
-use super::{Seen, router};
 use crate::exit::Failure;
 
 /// Where the admin endpoint is to be, bound already.
@@ -47,10 +44,9 @@ impl Endpoint {
         Ok(Self { listen, bound })
     }
 
-    /// Answers until the task is dropped; what is `seen` may be replaced by that of another engine at any time. `quit` is notified when
-    /// somebody asks for an end.
-    pub(crate) fn serve(self, seen: &Seen, quit: &Arc<Notify>) -> AdminTask {
-        let task = self.bound.map(|admin| tokio::spawn(admin.run(seen.clone(), Arc::clone(quit))));
+    /// Answers as `router` says until the task is dropped.
+    pub(crate) fn serve(self, router: Router) -> AdminTask {
+        let task = self.bound.map(|admin| tokio::spawn(admin.run(router)));
         AdminTask { listen: self.listen, task }
     }
 }
@@ -87,8 +83,7 @@ impl Admin {
         }
     }
 
-    async fn run(self, seen: Seen, quit: Arc<Notify>) {
-        let router = router(seen, quit);
+    async fn run(self, router: Router) {
         let ended = match self {
             Self::Tcp(listener) => {
                 serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await

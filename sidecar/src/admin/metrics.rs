@@ -6,9 +6,7 @@ use keywheel_core::engine::{SecretStatus, Status};
 
 /// Writes all metrics.
 pub(super) fn write(status: &Status) -> String {
-    let mut out = String::new();
-    family(&mut out, "keywheel_build_info", "The version that runs.");
-    line(&mut out, "keywheel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1.0);
+    let mut out = begin();
     family(
         &mut out,
         "keywheel_ready",
@@ -46,6 +44,14 @@ pub(super) fn write(status: &Status) -> String {
     out
 }
 
+/// Begins with what is said of every program.
+pub(crate) fn begin() -> String {
+    let mut out = String::new();
+    family(&mut out, "keywheel_build_info", "The version that runs.");
+    line(&mut out, "keywheel_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1.0);
+    out
+}
+
 type Measure = fn(&SecretStatus) -> Option<f64>;
 
 const FAMILIES: [(&str, &str, Measure); 5] = [
@@ -66,20 +72,20 @@ const FAMILIES: [(&str, &str, Measure); 5] = [
     }),
 ];
 
-fn family(out: &mut String, name: &str, help: &str) {
+pub(crate) fn family(out: &mut String, name: &str, help: &str) {
     typed(out, name, help, "gauge");
 }
 
-fn typed(out: &mut String, name: &str, help: &str, kind: &str) {
+pub(crate) fn typed(out: &mut String, name: &str, help: &str, kind: &str) {
     // Writing to a String does not fail.
     write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n").ok();
 }
 
-fn line(out: &mut String, name: &str, labels: &str, value: f64) {
+pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: f64) {
     // Writing to a String does not fail.
     writeln!(out, "{name}{{{labels}}} {value}").ok();
 }
 
-fn seconds(at: jiff::Timestamp) -> f64 {
+pub(crate) fn seconds(at: jiff::Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }

@@ -5,7 +5,7 @@ pub(crate) mod client;
 mod control;
 mod endpoint;
 mod guard;
-mod metrics;
+pub(crate) mod metrics;
 
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ struct Shared {
     quit: Arc<Notify>,
 }
 
-fn router(seen: Seen, quit: Arc<Notify>) -> Router {
+/// Answers for an agent; what is `seen` may be replaced by that of another engine at any time. `quit` is notified when somebody asks for an end.
+pub(crate) fn router(seen: &Seen, quit: &Arc<Notify>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -50,7 +51,7 @@ fn router(seen: Seen, quit: Arc<Notify>) -> Router {
         .route("/metrics", get(metrics))
         .route("/refresh", post(control::refresh))
         .route("/quit", post(control::quit))
-        .with_state(Shared { seen, quit })
+        .with_state(Shared { seen: seen.clone(), quit: Arc::clone(quit) })
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::begin::{Begun, Confines, begin};
 use super::clock;
-use crate::admin::{AdminTask, Endpoint, Served};
+use crate::admin::{AdminTask, Endpoint, Served, router};
 use crate::cli::AgentArgs;
 use crate::exit::Failure;
 use crate::footprint;
@@ -33,7 +33,7 @@ pub(crate) async fn agent(args: &AgentArgs) -> Result<(), Failure> {
     let Prepared { mut engine, admin } = prepare(&config, &state, None, &confines).await?;
     let (served, seen) = watch::channel(Served::of(&engine));
     let quit = Arc::new(Notify::new());
-    let mut admin = admin.map(|endpoint| endpoint.serve(&seen, &quit));
+    let mut admin = admin.map(|endpoint| endpoint.serve(router(&seen, &quit)));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
     while let Some(next) =
         run(engine, Again { path, state: &state, confines: &confines }, admin.as_ref(), &mut signals, &quit)
@@ -41,7 +41,7 @@ pub(crate) async fn agent(args: &AgentArgs) -> Result<(), Failure> {
     {
         served.send_replace(Served::of(&next.engine));
         if let Some(endpoint) = next.admin {
-            admin = Some(endpoint.serve(&seen, &quit));
+            admin = Some(endpoint.serve(router(&seen, &quit)));
         }
         info!(config = %path.display(), "runs with the new configuration");
         engine = next.engine;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::agent::open_state;
 use super::{clock, load};
-use crate::admin::{Endpoint, Served};
+use crate::admin::{Endpoint, Served, router};
 use crate::cli::RunArgs;
 use crate::exit::Failure;
 use crate::run::{Doors, Kept, Plan, Settings, Signals, Supervisor, Wishes};
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let engine = Engine::build_beside(&config, &clock(), &state, &beside)?;
     let quit = Arc::new(Notify::new());
     let (_served, seen) = watch::channel(Served::of(&engine));
-    let _admin = Endpoint::bind(config.admin.clone()).await?.serve(&seen, &quit);
+    let _admin = Endpoint::bind(config.admin.clone()).await?.serve(router(&seen, &quit));
     let supervisor = Supervisor::new(settings(args), plan, Kept::of(&engine, &beside), clock());
     let beginning = engine.beginning();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,29 +1,31 @@
 //! `keywheel rotate`: rotates secrets at their source, once or by schedule.
 
+mod endpoint;
 mod once;
 mod report;
+mod serve;
 
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use keywheel_core::client::Client;
+use keywheel_core::config::Listen;
+use keywheel_core::incident::IncidentsConfig;
 use keywheel_core::provider::Ending;
-use keywheel_core::rotation::{Ask, Rotator, serve};
+use keywheel_core::rotation::{Ask, Rotator};
 use keywheel_core::{Clock, State};
-use tracing::info;
 
 use self::report::Report;
 use super::{clock, load};
 use crate::cli::{RotateArgs, RotateCommand};
 use crate::exit::Failure;
 use crate::output;
-use crate::shutdown::{Asked, Signals};
 
 pub(crate) async fn rotate(args: RotateArgs) -> Result<(), Failure> {
     match args.command {
         None => once::once(args.once).await,
-        Some(RotateCommand::Serve { config }) => run(&config).await,
+        Some(RotateCommand::Serve { config }) => serve::serve(&config).await,
         Some(RotateCommand::Status { config, json }) => status(&config, &[], json).await,
         Some(RotateCommand::Rollback { name, config, reason }) => {
             let rotation = Rotation::load(&config, &[name])?;
@@ -38,6 +40,8 @@ struct Rotation {
     client: Client,
     clock: Clock,
     rotators: Vec<Rotator>,
+    admin: Option<Listen>,
+    incidents: Option<IncidentsConfig>,
 }
 
 impl Rotation {
@@ -59,7 +63,8 @@ impl Rotation {
             .filter(|rotation| names.is_empty() || names.contains(&rotation.name))
             .map(|rotation| Rotator::build(rotation, &client, &clock))
             .collect::<Result<_, _>>()?;
-        Ok(Self { client, clock, rotators })
+        let (admin, incidents) = (config.admin.take(), config.incidents.take());
+        Ok(Self { client, clock, rotators, admin, incidents })
     }
 
     /// Does `work` while the providers' sessions are kept alive, and ends them.
@@ -72,21 +77,6 @@ impl Rotation {
         self.client.close(Ending::Revoke, CLOSE_LIMIT).await;
         done
     }
-}
-
-async fn run(path: &Path) -> Result<(), Failure> {
-    let mut signals =
-        Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-    let rotation = Rotation::load(path, &[])?;
-    info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), rotations = rotation.rotators.len(), "started");
-    let shutdown = async {
-        while signals.next().await != Asked::Stop {
-            info!("the configuration is read at the start alone: start it again");
-        }
-    };
-    rotation.within_sessions(serve(&rotation.rotators, &rotation.clock, shutdown)).await;
-    info!("stopped");
-    Ok(())
 }
 
 async fn status(path: &Path, names: &[String], json: bool) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use keywheel_core::Error;
-use keywheel_core::rotation::{Progress, Rotator, Standing};
+use keywheel_core::rotation::{Look, Progress, Rotator, Standing};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -42,6 +42,12 @@ impl Report {
             },
             Err(error) => Self::of_look(rotator, Err(error)),
         }
+    }
+
+    /// Takes the last look of a server's.
+    pub(super) fn of_last(look: Look) -> Self {
+        let Look { name, target, strategy, standing, error, .. } = look;
+        Self { name, target, strategy, standing, published: None, error }
     }
 
     fn trouble(&self) -> Option<String> {
