@@ -55,6 +55,8 @@
 //! written by check-and-set. Version 1 has no such thing: what is there is looked at before it is written, and two rotators at the same moment
 //! could both believe that they are alone.
 //!
+//! Replicas say at `MOUNT/keywheel/acknowledged/PATH` which version they use; with version 2 alone, whose versions readers and rotators see alike.
+//!
 //! Where the engine replaces what it keeps (static roles, transit keys), it is asked by a write to the operation's path; a mount that stores what is written
 //! is asked for nothing. A write to `auth/…/login` tries a login as nobody, and gives its token back at once.
 //!
