@@ -103,7 +103,7 @@ impl Delivery {
         }
         if self.journal.transaction().is_idle() {
             self.rely_on_visible();
-            self.acknowledge();
+            self.values.acknowledge();
         }
     }
 
@@ -288,18 +288,8 @@ impl Delivery {
         }
         self.rely_on_visible();
         if outcome == Some(Outcome::Committed) {
-            self.acknowledge();
+            self.values.acknowledge();
         }
-    }
-
-    /// Says which versions the application works with, of the secrets of which that is to be said.
-    fn acknowledge(&self) {
-        let Some(in_use) = &self.in_use else { return };
-        let said = self.values.inputs.iter().filter(|(_, input)| input.config.acknowledge);
-        let versions = said.filter_map(|(name, input)| {
-            Some((input.config.reference.whole(), self.values.versions.get(name)?.clone()))
-        });
-        in_use.send_modify(|in_use| in_use.extend(versions));
     }
 
     /// Lets go of the values before those that are visible, once `overlap` has passed.

@@ -77,7 +77,6 @@ pub(super) struct Delivery {
     effort: Effort,
     asked: Asked,
     ask: mpsc::Sender<Answer>,
-    in_use: Option<InUse>,
 }
 
 /// What a delivery remembers of what it is trying to do.
@@ -107,25 +106,12 @@ impl Delivery {
         let journal = Journal::new(&config, records);
         let (values, wake, effort) = (Values::new(inputs), Arc::default(), Effort::default());
         let (ask, asked) = Asked::channel();
-        Self {
-            config,
-            values,
-            wake,
-            clock,
-            state,
-            target,
-            journal,
-            reliance,
-            effort,
-            asked,
-            ask,
-            in_use: None,
-        }
+        Self { config, values, wake, clock, state, target, journal, reliance, effort, asked, ask }
     }
 
     /// Has what the application works with written to `in_use`, where it is acknowledged.
     pub(super) fn acknowledge_to(&mut self, in_use: Option<InUse>) {
-        self.in_use = in_use;
+        self.values.in_use = in_use;
     }
 
     pub(super) fn name(&self) -> &str {

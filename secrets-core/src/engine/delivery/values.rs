@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::config::{OnForbidden, SecretConfig};
+use crate::engine::acknowledge::InUse;
 use crate::error::{Error, ErrorKind};
 use crate::keeper::{KeeperHandle, Kept};
 use crate::secret::Secret;
@@ -45,12 +46,14 @@ pub(super) struct Values {
     pub(super) versions: Versions,
     /// Those that the application is known to work with, each with its end.
     base: BTreeMap<String, (u64, Option<Timestamp>)>,
+    /// Where it is said which versions that is, of the secrets of which it is to be said.
+    pub(super) in_use: Option<InUse>,
 }
 
 impl Values {
     pub(super) fn new(inputs: BTreeMap<String, Input>) -> Self {
         let (taken, visible) = (Revisions::new(), Revisions::new());
-        Self { inputs, taken, visible, versions: Versions::new(), base: BTreeMap::new() }
+        Self { inputs, taken, visible, versions: Versions::new(), base: BTreeMap::new(), in_use: None }
     }
 
     /// Returns the newest good values, once there is one of every secret and where they are not those that were taken last.
@@ -89,6 +92,16 @@ impl Values {
     pub(super) fn commit(&mut self) {
         self.base = self.visible.iter().map(|(name, revision)| (name.clone(), (*revision, None))).collect();
         self.observe();
+    }
+
+    /// Says which versions are behind what is visible, which the application works with.
+    pub(super) fn acknowledge(&self) {
+        let Some(in_use) = &self.in_use else { return };
+        let said = self.inputs.iter().filter(|(_, input)| input.config.acknowledge);
+        let versions = said.filter_map(|(name, input)| {
+            Some((input.config.reference.whole(), self.versions.get(name)?.clone()))
+        });
+        in_use.send_modify(|in_use| in_use.extend(versions));
     }
 
     /// Notes that what the application works with is visible again.
