@@ -135,18 +135,28 @@ fn what_is_not_there_or_not_allowed_is_said() {
     assert_eq!((stage.secret_ids(), stage.versions()), (1, (1, 1)));
 }
 
-/// Kills a rotator at requests, and has the next one end what was begun; `count` says how much the engine has made so far, of which each rotation
-/// may leave `each`.
-fn killed(rotated: Rotated, each: u64, count: impl Fn(&Engines) -> u64, works: impl Fn(&Engines) -> bool) {
+/// How often the engine is asked in one rotation, and at most where a rotator was killed in it.
+struct Often {
+    once: u64,
+    killed: u64,
+}
+
+/// Kills a rotator at requests, and has the next one end what was begun; `count` says how much the engine has made so far.
+fn killed(
+    rotated: Rotated,
+    often: &Often,
+    count: impl Fn(&Engines) -> u64,
+    works: impl Fn(&Engines) -> bool,
+) {
     let stage = Engines::set();
     let faults = Faults::before(&stage.bao.plain_address());
     let by_proxy = stage.configuration_by(&faults.address(), rotated, "100ms");
     let plain = stage.configuration(rotated, "100ms");
     let first = count(&stage);
     done(&stage, &by_proxy, &["--now"]);
-    assert_eq!(count(&stage), first + each);
+    assert_eq!(count(&stage), first + often.once);
     let requests = faults.count();
-    let stride = soak::count(5, 1);
+    let stride = soak::count(6, 1);
     for number in (0..requests).step_by(stride) {
         for fault in [Fault::Hang, Fault::Late { by: 3600 * SECOND }] {
             let what = format!("killed at request {number} of {requests}, {fault:?}");
@@ -162,35 +172,47 @@ fn killed(rotated: Rotated, each: u64, count: impl Fn(&Engines) -> u64, works: i
             done(&stage, &plain, &[]);
             assert_eq!(stage.status(&plain)["phase"], "idle", "{what}");
             assert!(works(&stage), "{what}: what is published does not work at the end");
-            assert!(count(&stage) <= before + each, "{what}: replaced {} times", count(&stage) - before);
+            assert!(
+                count(&stage) <= before + often.killed,
+                "{what}: replaced {} times",
+                count(&stage) - before
+            );
         }
     }
     eprintln!("{rotated:?}: {requests} requests, every {stride}.");
 }
 
+/// Returns what counts the requests of rotators to a path, from the first count on.
+fn asked(path: &'static str) -> impl Fn(&Engines) -> u64 {
+    let begun = std::cell::OnceCell::new();
+    move |stage| stage.bao.count_since(*begun.get_or_init(|| stage.bao.mark()), path) as u64
+}
+
 #[test]
 fn a_killed_rotator_has_a_role_rotated_once() {
-    let begun = std::cell::OnceCell::new();
-    let count = |stage: &Engines| {
-        let mark = *begun.get_or_init(|| stage.bao.mark());
-        stage.bao.count_since(mark, "database/rotate-role/orders") as u64
+    let works = |stage: &Engines| stage.postgres.login("orders", &stage.password(), SECOND).is_ok();
+    killed(Rotated::Role, &Often { once: 1, killed: 1 }, asked("database/rotate-role/orders"), works);
+}
+
+#[test]
+fn a_killed_rotator_leaves_a_connection_that_works() {
+    let works = |stage: &Engines| {
+        let before = stage.password();
+        stage.bao.rotate_static_role("orders");
+        stage.password() != before
     };
-    killed(Rotated::Role, 1, count, |stage| {
-        stage.postgres.login("orders", &stage.password(), SECOND).is_ok()
-    });
+    // The server does not say when it did.
+    killed(Rotated::Connection, &Often { once: 1, killed: 2 }, asked("database/rotate-root/orders"), works);
 }
 
 #[test]
 fn a_killed_rotator_makes_one_version_of_a_key() {
-    killed(Rotated::Key, 1, |stage| stage.versions().0, |stage| stage.versions().1 <= stage.versions().0);
+    let works = |stage: &Engines| stage.versions().1 <= stage.versions().0;
+    killed(Rotated::Key, &Often { once: 1, killed: 1 }, |stage| stage.versions().0, works);
 }
 
 #[test]
 fn a_killed_rotator_leaves_one_secret_id() {
-    killed(
-        Rotated::SecretId,
-        0,
-        |stage| stage.secret_ids() as u64,
-        |stage| stage.logs_in(&stage.secret_id()),
-    );
+    let works = |stage: &Engines| stage.logs_in(&stage.secret_id());
+    killed(Rotated::SecretId, &Often { once: 0, killed: 0 }, |stage| stage.secret_ids() as u64, works);
 }
