@@ -133,6 +133,15 @@ fn what_is_not_there_or_not_allowed_is_said() {
         "make for themselves",
     );
     assert_eq!((stage.secret_ids(), stage.versions()), (1, (1, 1)));
+    done(&stage, &secret_id, &["--now"]);
+    let password = stage.password();
+    for other in [&role, &stage.configuration(Rotated::Key, "1s")] {
+        let place = "record: vault://secret/keywheel/rotation/orders";
+        refused(&other.replace(place, &format!("{place}/login")), 64, "another rotation's");
+    }
+    done(&stage, &role, &["--now"]);
+    refused(&role.replace("static-roles/orders", "config/orders"), 64, "another rotation's");
+    assert!(stage.password() != password && stage.versions() == (1, 1) && stage.logs_in(&stage.secret_id()));
 }
 
 /// How often the engine is asked in one rotation, and at most where a rotator was killed in it.

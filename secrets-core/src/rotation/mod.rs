@@ -12,6 +12,9 @@
 //! I/O; it is written down between two steps, in the store itself, so that a rotator that is killed at any of them, or another one elsewhere,
 //! goes on with it. Every step may be done twice.
 //!
+//! A strategy without fields has a source replace what it keeps itself: nothing is published, and the strategy says what the source is at. Replicas may
+//! [acknowledge](Acknowledge) what was published, which gives the old value more time. A [`Server`] runs schedules, and takes emergencies in between.
+//!
 //! Two rotators at once do no harm: the record is written by compare-and-set, so that one of them begins a rotation and the other one finds it
 //! begun; it is held while somebody is at it.
 

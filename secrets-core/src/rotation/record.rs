@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::course::Course;
+use super::course::{Course, Phase};
 use super::hold::Hold;
 use super::store::{Fields, copy};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +16,8 @@ use crate::value::Value;
 /// What is known of a rotation.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// The path of what is rotated, where the record is not beside it: its place tells nothing then.
+    pub(super) about: Option<String>,
     pub(super) course: Course,
     pub(super) hold: Option<Hold>,
     /// When a rotator first looked at the target.
@@ -26,6 +28,7 @@ pub(super) struct Record {
 
 #[derive(Deserialize, Serialize)]
 struct Written {
+    about: Option<String>,
     course: Course,
     hold: Option<Hold>,
     seen_at: Timestamp,
@@ -33,8 +36,13 @@ struct Written {
 
 impl Record {
     /// Makes the record of what nobody has rotated yet.
-    pub(super) fn first(now: Timestamp) -> Self {
-        Self { course: Course::default(), hold: None, seen_at: now, new: None, old: None }
+    pub(super) fn first(about: Option<String>, now: Timestamp) -> Self {
+        Self { about, course: Course::default(), hold: None, seen_at: now, new: None, old: None }
+    }
+
+    /// Tells whether nothing was ever begun.
+    pub(super) fn is_unused(&self) -> bool {
+        matches!(self.course.phase(), Phase::Idle) && self.course.last().is_none()
     }
 
     /// Reads it.
@@ -46,7 +54,7 @@ impl Record {
             Some(Value::Bytes(text)) => serde_json::from_slice(text.expose_secret()).ok(),
             _ => None,
         };
-        let Written { course, hold, seen_at } = written.ok_or_else(|| {
+        let Written { about, course, hold, seen_at } = written.ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "rotate", "what is there is no record of a rotation")
                 .with_help("remove it, if nobody needs it, and see to the credentials yourself")
         })?;
@@ -54,12 +62,14 @@ impl Record {
             Some(Value::Map(values)) => Some(values),
             _ => None,
         };
-        Ok(Self { course, hold, seen_at, new: values(NEW), old: values(OLD) })
+        Ok(Self { about, course, hold, seen_at, new: values(NEW), old: values(OLD) })
     }
 
     /// Writes it.
     pub(super) fn to_fields(&self) -> Result<Fields> {
-        let written = Written { course: self.course.clone(), hold: self.hold.clone(), seen_at: self.seen_at };
+        let Self { about, course, hold, seen_at, .. } = self;
+        let (about, course, hold) = (about.clone(), course.clone(), hold.clone());
+        let written = Written { about, course, hold, seen_at: *seen_at };
         let text = serde_json::to_vec(&written)
             .map_err(|_| Error::new(ErrorKind::Invalid, "rotate", "the record cannot be written"))?;
         let mut fields = Fields::from([(RECORD.to_owned(), Value::Bytes(SecretValue::from(text)))]);
@@ -86,10 +96,10 @@ mod tests {
         let record = Record {
             new: Some(values(r#"{"password": "n3w"}"#)),
             old: Some(values(r#"{"password": "0ld", "port": 5432}"#)),
-            ..Record::first(Timestamp::UNIX_EPOCH)
+            ..Record::first(Some("a".into()), Timestamp::UNIX_EPOCH)
         };
         let read = Record::parse(record.to_fields().unwrap()).unwrap();
-        assert_eq!(read.course, record.course);
+        assert_eq!((&read.course, &read.about), (&record.course, &record.about));
         let text = |fields: &Option<Fields>, name: &str| {
             fields.as_ref().unwrap()[name].to_bytes().unwrap().expose_text().unwrap().to_owned()
         };

@@ -57,7 +57,11 @@ impl Rotator {
         loop {
             let now = self.clock.now();
             let is_due = run.wants_new || self.is_due(record, now).await?;
-            match self.next(record, now, is_due).await {
+            let acknowledged = match record.course.next(now, is_due) {
+                Step::Retire => self.acknowledged(record).await,
+                _ => None,
+            };
+            match self.next(record, now, is_due, acknowledged) {
                 Step::WaitUntil(at)
                     if self.must_not_rest(&record.course)
                         && self.clock.instant() - run.begun_at < UNSAFE_WITHIN =>

@@ -23,17 +23,20 @@ pub struct Acknowledged {
 }
 
 impl Rotator {
-    /// Returns what is next, once replicas were heard.
-    pub(super) async fn next(&self, record: &Record, now: Timestamp, is_due: bool) -> Step {
-        match (record.course.next(now, is_due), self.rotation.acknowledge) {
-            (Step::Retire, Some(wanted)) => {
-                let count = self.acknowledged(record).await.map_or(0, |acknowledged| acknowledged.count);
-                match wanted.keeps_until(&record.course, count, now) {
-                    Some(until) => Step::WaitUntil(until.min(later(now, LISTEN_AGAIN))),
-                    None => Step::Retire,
-                }
-            }
-            (step, _) => step,
+    /// Returns what is next, replicas having been heard.
+    pub(super) fn next(
+        &self,
+        record: &Record,
+        now: Timestamp,
+        is_due: bool,
+        acknowledged: Option<Acknowledged>,
+    ) -> Step {
+        let step = record.course.next(now, is_due);
+        let Some(wanted) = self.rotation.acknowledge.filter(|_| step == Step::Retire) else { return step };
+        let count = acknowledged.map_or(0, |acknowledged| acknowledged.count);
+        match wanted.keeps_until(&record.course, count, now) {
+            Some(until) => Step::WaitUntil(until.min(later(now, LISTEN_AGAIN))),
+            None => step,
         }
     }
 
@@ -82,4 +85,4 @@ impl Rotator {
 }
 
 /// How soon after they were asked for replicas are asked for again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(2);
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);

@@ -23,9 +23,18 @@ impl Rotator {
     pub(super) async fn open(&self) -> Result<Open> {
         let (store, place) = (store_of(&self.provider)?, self.record_at().await?);
         let Document { fields, revision, .. } = RETRY.run(|| store.look(place)).await?;
-        let record = match fields {
-            Some(fields) => Record::parse(fields).map_err(|error| error.with("record", place))?,
-            None => Record::first(self.clock.now()),
+        let about = (!self.publishes()).then(|| self.rotation.target.path().to_owned());
+        let found = fields.map(Record::parse).transpose().map_err(|error| error.with("record", place))?;
+        let record = match found {
+            Some(record) if record.about == about => record,
+            // Nothing came of it: somebody has corrected the target.
+            Some(record) if record.is_unused() => Record::first(about, self.clock.now()),
+            None => Record::first(about, self.clock.now()),
+            Some(_) => {
+                return Err(Error::config("rotate", "the record is another rotation's")
+                    .with("record", place)
+                    .with_help("give `record` a place of its own"));
+            }
         };
         Ok(Open { record, revision })
     }

@@ -78,7 +78,7 @@ impl Rotator {
         is_busy: bool,
     ) -> Result<Progress> {
         let (standing, now) = (self.standing(record).await?, self.clock.now());
-        let next_at = match self.next(record, now, true).await {
+        let next_at = match self.next(record, now, true, standing.acknowledged) {
             _ if is_busy => record.hold.as_ref().map(|hold| hold.until),
             Step::WaitUntil(at) if matches!(record.course.phase(), Phase::Idle) => {
                 standing.due_at.map(|due| due.max(at))
