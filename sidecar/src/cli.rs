@@ -51,14 +51,7 @@ pub(crate) enum Command {
         config: PathBuf,
     },
     /// Show how the secrets of a running agent stand
-    Status {
-        /// Its admin endpoint: http://ADDRESS:PORT or unix:/PATH
-        #[arg(long, value_name = "URL", default_value = DEFAULT_ADMIN)]
-        admin: Address,
-        /// Print what the endpoint answers, as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(StatusArgs),
     /// Have a running agent fetch and deliver now
     Refresh {
         /// The deliveries to make; all of them, if left out
@@ -70,6 +63,12 @@ pub(crate) enum Command {
     },
     /// Rotate secrets at their source
     Rotate(RotateArgs),
+    /// Copy this program, to where another container finds it
+    Install {
+        /// Where to; what is there is replaced
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Run the hooks of the agent that started this
     #[command(name = crate::helper::SUBCOMMAND, hide = true)]
     Helper,
@@ -136,6 +135,22 @@ pub(crate) enum Sandbox {
     On,
     /// Not at all
     Off,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Its admin endpoint: http://ADDRESS:PORT or unix:/PATH
+    #[arg(long, value_name = "URL", default_value = DEFAULT_ADMIN)]
+    pub(crate) admin: Address,
+    /// Take the admin endpoint from this configuration
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print what the endpoint answers, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing, and succeed if the agent is ready: a probe for a container without a shell
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) ready: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -47,6 +47,13 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Sends `body` as it is.
+    #[must_use]
+    pub fn with_body(mut self, body: Vec<u8>) -> Self {
+        self.body = Some(body);
+        self
+    }
+
     /// Trusts this certificate authority and no other.
     #[must_use]
     pub fn with_ca(mut self, pem: &'a str) -> Self {

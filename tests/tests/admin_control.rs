@@ -58,6 +58,32 @@ fn the_status_is_a_table_or_json() {
 }
 
 #[test]
+fn readiness_is_an_exit_code() {
+    let stage = stage();
+    let agent = start(&stage, SLOW);
+    let ready = |arguments: &[&str]| Launch::new("status").arg("--ready").args(arguments).output();
+    let finished = ready(&["--admin", agent.admin_address()]);
+    assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(0), "", ""));
+    // As a probe in a container asks: by the configuration that the agent has.
+    let address = agent.admin_address().trim_start_matches("http://");
+    let configuration = |admin: &str| {
+        Launch::new("status").arg("--ready").config(&format!("providers: {{}}\n{admin}\n")).output()
+    };
+    assert_eq!(configuration(&format!("admin: {{listen: \"{address}\"}}")).code, Some(0));
+    let nowhere = configuration("");
+    assert_eq!(nowhere.code, Some(64));
+    assert!(nowhere.stderr.contains("names no admin endpoint"), "{}", nowhere.stderr);
+
+    let stage = self::stage();
+    stage.forbid();
+    let waiting = Launch::agent(&stage.configuration(SLOW)).start();
+    wait::until(BOUND, "the admin endpoint", || waiting.admin("/livez"));
+    let finished = ready(&["--admin", waiting.admin_address()]);
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.stderr.contains("not ready: orders: waits for db"), "{}", finished.stderr);
+}
+
+#[test]
 fn nobody_at_the_admin_endpoint_is_told_from_a_failure() {
     for arguments in
         [["status", "--admin", "http://127.0.0.1:1"], ["refresh", "--admin", "unix:/no/such.sock"]]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use keywheel_core::config::Listen;
 use reqwest::{Method, StatusCode, Url};
 
 use crate::exit::Failure;
@@ -45,6 +46,17 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Returns where an endpoint that listens there is asked.
+    ///
+    /// # Errors
+    /// None for an address that can be listened on.
+    pub(crate) fn of(listen: &Listen) -> Result<Self, String> {
+        match listen {
+            Listen::Tcp(address) => format!("http://{address}").parse(),
+            Listen::Unix(path) => Ok(Self::Unix(path.clone())),
+        }
+    }
+
     /// Sends one request, with a bound on time.
     ///
     /// # Errors

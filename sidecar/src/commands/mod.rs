@@ -4,6 +4,7 @@ mod agent;
 mod begin;
 mod check;
 mod get;
+mod install;
 mod refresh;
 mod render;
 mod rotate;
@@ -31,9 +32,10 @@ pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Helper => helper::serve().await,
         Command::Render(args) => render::render(&args.config).await,
         Command::Check { config } => check::check(&config),
-        Command::Status { admin, json } => status::status(&admin, json).await,
+        Command::Status(args) => status::status(&args).await,
         Command::Refresh { names, admin } => refresh::refresh(&names, &admin).await,
         Command::Rotate(args) => rotate::rotate(args).await,
+        Command::Install { file } => install::install(&file),
         Command::Completions { shell } => completions(shell),
     }
     .map(|()| 0)

@@ -1,21 +1,31 @@
 //! `keywheel status`: how the secrets of a running agent stand, as a table.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use keywheel_core::engine::{SecretStatus, Status};
 use reqwest::{Method, StatusCode};
 
-use super::clock;
+use super::{clock, load};
 use crate::admin::client::Address;
+use crate::cli::StatusArgs;
 use crate::exit::Failure;
 use crate::output;
 use crate::table::{self, or_none, span};
 
-pub(crate) async fn status(admin: &Address, as_json: bool) -> Result<(), Failure> {
+pub(crate) async fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let admin = match &args.config {
+        Some(config) => &configured(config)?,
+        None => &args.admin,
+    };
+    if args.ready {
+        return ready(admin).await;
+    }
     let answer = admin.ask(Method::GET, "/status").await?;
     if answer.status != StatusCode::OK {
         return Err(Failure::other(format!("cannot tell the status: {}", answer.reason())));
     }
-    let text = if as_json {
+    let text = if args.json {
         [answer.body.as_slice(), b"\n"].concat()
     } else {
         let status: Status = serde_json::from_slice(&answer.body)
@@ -23,6 +33,22 @@ pub(crate) async fn status(admin: &Address, as_json: bool) -> Result<(), Failure
         lines(&status, clock().now()).into_bytes()
     };
     output::print(&text)
+}
+
+/// Returns the admin endpoint of the agent that has the configuration at `path`.
+fn configured(path: &Path) -> Result<Address, Failure> {
+    let listen = load(path)?.admin.ok_or_else(|| {
+        Failure::usage(format!("{} names no admin endpoint; add `admin: {{listen: …}}`", path.display()))
+    })?;
+    Address::of(&listen).map_err(Failure::other)
+}
+
+async fn ready(admin: &Address) -> Result<(), Failure> {
+    let answer = admin.ask(Method::GET, "/readyz").await?;
+    match answer.status {
+        StatusCode::OK => Ok(()),
+        _ => Err(Failure::other(format!("not ready: {}", answer.reason()))),
+    }
 }
 
 const HEADINGS: [&str; 6] = ["SECRET", "VERSION", "AGE", "NEXT", "ENDS", "LAST ERROR"];
