@@ -70,6 +70,9 @@ pub(crate) struct CertificateArgs {
     /// A name that the API server knows the webhook by, such as keywheel-operator.keywheel.svc
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Vec<String>,
+    /// What tells this replica from the others [default: the host's name, which is the pod's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) replica: Option<String>,
     /// For how long such a certificate is valid; the next one is made after two thirds of it
     #[arg(long, value_name = "DURATION", default_value = "48h", value_parser = parse_duration)]
     pub(crate) certificate_life: Duration,

@@ -76,14 +76,13 @@ async fn source(args: CertificateArgs, kubeconfig: Option<&Path>) -> Result<Sour
     let name = args.webhook_configuration.unwrap_or_default();
     Ok(Source::SelfIssued(Box::new(SelfIssued {
         names: args.host,
-        replica: replica(),
+        replica: args.replica.unwrap_or_else(host),
         life: args.certificate_life,
         configuration: Configuration::new(client, name),
     })))
 }
 
-/// Returns what tells this replica from the others: its host's name, which is the pod's.
-fn replica() -> String {
+fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
