@@ -66,6 +66,15 @@ async fn a_job_comes_to_its_end() {
             stage.pod(json!({"keywheel.dev/mode": mode}), "test $(cat /keywheel/secrets/db) = value-0");
         stage.run_job(mode, template).await;
     }
+    // Whoever the sidecar is, the application reads: by its group, where the pod has one, else because everybody may who sees the volume.
+    for (name, fs_group) in [("group", Some(2000)), ("everybody", None)] {
+        let annotations = json!({"keywheel.dev/mode": "once", "keywheel.dev/run-as-user": "3000"});
+        let mut template = stage.pod(annotations, "test $(cat /keywheel/secrets/db) = value-0");
+        if let Some(group) = fs_group {
+            template["spec"]["securityContext"]["fsGroup"] = group.into();
+        }
+        stage.run_job(name, template).await;
+    }
     // A sidecar beside it would never end here, and whoever makes the pod is told so.
     let mut endless = stage.pod(json!({}), "true");
     endless["spec"]["restartPolicy"] = "Never".into();

@@ -232,4 +232,11 @@ fn what_keeps_it_from_starting_is_told() {
     assert!(code == 1 && said.contains("server.pem cannot be read"), "{code} {said}");
 }
 
+#[test]
+fn the_help_names_every_flag() {
+    let mut command = program();
+    let output = command.env("COLUMNS", "100").arg("--help").output().unwrap();
+    insta::assert_snapshot!("help", String::from_utf8(output.stdout).unwrap());
+}
+
 const BOUND: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ mod bench;
 mod command;
 mod deps;
 mod dist;
+mod e2e;
 mod fuzz;
 mod materials;
 mod packages;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&rest),
         "deps" => deps::run(),
         "dist" => dist::run(&rest),
+        "e2e" => e2e::run(&rest),
         "fuzz" => fuzz::run(&rest),
         _ => {
             eprintln!("{USAGE}");
@@ -55,6 +57,8 @@ usage: cargo xtask COMMAND
   deps          check the arrows between the packages and the dependency tree
   dist          build the static program, its bill of materials and their checksums into target/dist;
                 with --verify, build it in a second folder as well and compare
+  e2e           run the tests that need a cluster, if KEYWHEEL_TEST_KUBECONFIG or KUBECONFIG names one;
+                `e2e root FOLDER` lays out the image that KEYWHEEL_TEST_IMAGE is to name
   fuzz [ARG…]   build the fuzz targets into target/fuzz and run each; [--seconds N] (20) [--keep] [TARGET…]";
 
 /// sysexits.h: the command was used incorrectly.

@@ -130,6 +130,12 @@ impl Plan {
                 ));
             }
         }
+        for target in self.targets.iter().filter(|target| target.is_init && target.index < self.first) {
+            let name = &target.container.name;
+            unfit.push(format!(
+                "init container `{name}` ends before Keywheel begins; leave out keywheel.dev/init-order: last"
+            ));
+        }
         if self.shape == Shape::Run {
             unfit.extend(unwrappable(&self.targets));
         }

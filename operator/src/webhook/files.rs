@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keywheel_core::Clock;
 use tokio::time::sleep;
 use tracing::{error, info};
 
@@ -24,15 +23,15 @@ impl Files {
     ///
     /// # Errors
     /// Files that are wrong at the start.
-    pub(super) async fn follow(&self, served: &Served, _clock: &Clock) -> WebhookError {
-        let mut shown = match self.read().and_then(|pair| show(&pair, served).map(|()| pair)) {
+    pub(super) async fn follow(&self, served: &Served) -> WebhookError {
+        let mut shown = match self.read().await.and_then(|pair| show(&pair, served).map(|()| pair)) {
             Ok(pair) => pair,
             Err(reason) => return WebhookError { reason, is_denied: false },
         };
         let mut refused = None;
         loop {
             sleep(EVERY).await;
-            match self.read() {
+            match self.read().await {
                 Ok(pair) if pair == shown || refused.as_ref() == Some(&pair) => {}
                 Ok(pair) => match show(&pair, served) {
                     Ok(()) => {
@@ -49,11 +48,16 @@ impl Files {
         }
     }
 
-    fn read(&self) -> Result<Pair, String> {
+    /// Reads both files, on a thread that may wait for a volume.
+    async fn read(&self) -> Result<Pair, String> {
+        let files = self.clone();
         let read = |path: &Path| {
             std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         };
-        Ok(Pair { certificate: read(&self.certificate)?, key: read(&self.key)?, files: self.clone() })
+        let reading = tokio::task::spawn_blocking(move || {
+            Ok(Pair { certificate: read(&files.certificate)?, key: read(&files.key)?, files })
+        });
+        reading.await.unwrap_or_else(|_| Err("the certificate's files were not read to their end".into()))
     }
 }
 

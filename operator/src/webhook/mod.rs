@@ -72,7 +72,7 @@ impl Webhook {
         let probes = probes::run(self.probes, served.clone(), metrics, stopped);
         let certificates = async {
             match self.source {
-                Source::Files(files) => files.follow(&served, clock).await,
+                Source::Files(files) => files.follow(&served).await,
                 Source::SelfIssued(issuer) => issuer.keep(&served, clock).await,
             }
         };

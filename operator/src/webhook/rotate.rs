@@ -48,8 +48,8 @@ impl SelfIssued {
             let before = now.as_ref().map(|issued| issued.authority.as_str());
             let both: Vec<&str> = before.into_iter().chain([next.authority.as_str()]).collect();
             self.make_known(&both, clock).await?;
-            // An API server hears of it by a watch; until then, the certificate before is the one that it trusts.
-            tokio::time::sleep(if now.is_some() { HEARD.min(self.life / 10) } else { Duration::ZERO }).await;
+            // The API servers hear of it by a watch; until then, they trust the certificate before, or another replica's.
+            tokio::time::sleep(HEARD.min(self.life / 10)).await;
             served.replace(next.certificate.clone());
             info!(ends_at = %next.certificate.ends_at, "shows a certificate of its own");
             let renew_at = renew_at(begun, self.life);
@@ -89,6 +89,6 @@ fn renew_at(begun: Timestamp, life: Duration) -> Timestamp {
 }
 
 const LOOKS: Duration = Duration::from_secs(60);
-const HEARD: Duration = Duration::from_secs(10);
+const HEARD: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(30);

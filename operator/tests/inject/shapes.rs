@@ -3,11 +3,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use keywheel_core::payload::PayloadFile;
+use keywheel_core::render::RenderInput;
+use keywheel_core::{Secret, Version};
 use keywheel_operator::inject::{Answer, Verdict};
 use serde_json::Value;
 
-use super::pods::{annotation, ask, check, containers, injector, patched};
+use super::pods::{annotation, ask, check, configuration, containers, injector, patched};
 use super::restricted::violations;
 
 #[test]
@@ -72,6 +76,46 @@ fn the_sidecar_stands_where_the_network_is() {
     assert_eq!(names("istio-native"), "istio-init istio-proxy keywheel migrate");
     assert_eq!(names("linkerd"), "keywheel linkerd-init");
     assert_eq!(names("last"), "fetch-ca keywheel");
+}
+
+#[test]
+fn a_template_of_the_vault_agent_makes_the_file_that_it_made() {
+    let pod = shape("vault-agent");
+    let Verdict::Injected(patch) = ask(&injector(false), &pod).verdict else { panic!() };
+    let fields = r#"{"username": "orders", "password": "s3cret"}"#;
+    let delivered: Vec<(String, String)> = configuration(&patched(&pod, &patch))
+        .unwrap()
+        .deliveries
+        .iter()
+        .flat_map(|delivery| {
+            let input = |name: &String| {
+                let fields = serde_json::from_str(fields).unwrap();
+                let secret = Secret::try_new(fields, Version::new(1)).unwrap();
+                (name.clone(), RenderInput { secret: Arc::new(secret), field: None })
+            };
+            let made = delivery.files.render(&delivery.secrets.keys().map(input).collect()).unwrap();
+            let text = |file: PayloadFile| file.content.expose_text().unwrap().to_owned();
+            made.files.into_iter().map(|(path, file)| (path.to_string(), text(file))).collect::<Vec<_>>()
+        })
+        .collect();
+    // What text/template of Go makes of it, by its rules of trimming and its order of keys.
+    let expected = [
+        ("db.env", "export DB_USER=orders\npassword=s3cret\nusername=orders\n\n"),
+        ("creds.txt", "password: s3cret\nusername: orders\n"),
+    ];
+    assert_eq!(delivered, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+}
+
+#[test]
+fn the_example_of_the_readme_is_taken_without_a_warning() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let (_, chapter) = readme.split_once("\n## In Kubernetes\n").unwrap();
+    let (_, block) = chapter.split_once("```yaml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let mut pod: Value = serde_saphyr::from_str(block).unwrap();
+    pod["spec"] = serde_json::json!({"containers": [{"name": "app", "image": "orders"}]});
+    let answer = ask(&injector(false), &pod);
+    assert!(answer.warnings.is_empty() && matches!(answer.verdict, Verdict::Injected(_)), "{answer:?}");
 }
 
 fn shapes() -> Vec<(String, String)> {

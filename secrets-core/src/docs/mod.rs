@@ -250,3 +250,27 @@ pub mod adr_0018_watched_secrets {}
 /// **Price.** Agents need a right to write, on one path. Sources whose versions readers do not see as the rotator does (KV version 1, files), or that charge for writes (AWS), are left out. A pod that was
 /// replaced after it acknowledged counts beside its successor.
 pub mod adr_0019_acknowledgements {}
+
+/// # 20. Annotations become a configuration, which its reader checks before there is a pod
+///
+/// **Decision.** What a pod says inline is turned into a `keywheel.yaml`, written as JSON, and kept in an annotation of the pod that a projected volume shows to the sidecar. The webhook reads it with
+/// the parser of this crate first. Injection is a function of the pod and a few settings of the cluster; a pod that was injected is left alone by what it has, not by what it says. Containers of other webhooks
+/// are told by name; Keywheel's stands before all init containers, and after a mesh's proxy that is a native sidecar.
+///
+/// **Why.** There is one configuration format, and one set of messages about it. A serializer of JSON cannot be talked into a second setting by a value, which templates of YAML can. An annotation needs no second
+/// object, and so no right to make one, and none that is left behind; nothing is asked of the network in admission, so that it fails only when the webhook itself does.
+///
+/// **Price.** All annotations of a pod together may have 256 KiB. The webhook has to be of a version that knows what the sidecar's does: both have one version.
+pub mod adr_0020_injection {}
+
+/// # 21. Every replica of the webhook has an authority of its own
+///
+/// **Decision.** A replica makes an authority and one certificate of it in memory, forgets the authority's key, and adds the authority to the bundle of the webhook's configuration by
+/// compare-and-set; it is ready once it is there. At two thirds of the certificate's life the next pair is made, made known, and only then shown. Whoever writes the bundle leaves out authorities of Keywheel's that have
+/// ended, and those that the same replica had before it was started again; what somebody else put there stays.
+///
+/// **Why.** The usual way is one key in a Secret that all replicas share, with a lease that says who renews it: rights on Secrets, a key in etcd, and a moment at which half of them show what nobody trusts. A bundle holds
+/// several authorities, so that replicas need not agree on anything. A key that is nowhere cannot be stolen, and a certificate that lives for two days need not be revoked.
+///
+/// **Price.** The right to patch the configuration; without it, certificates come by files. The bundle has up to two entries for each replica of the last two days, and never more than 32.
+pub mod adr_0021_webhook_authorities {}
