@@ -78,7 +78,8 @@ pub fn answer(body: &[u8], injector: &Injector) -> Result<Reply, Problem> {
             ("injected", json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch)}))
         }
         Verdict::Refused(reason) => {
-            let status = json!({"code": 422, "reason": "Invalid", "message": cut(reason, MAX_REASON)});
+            // Of an `Invalid`, kubectl would not show the message.
+            let status = json!({"code": 400, "reason": "BadRequest", "message": cut(reason, MAX_REASON)});
             ("refused", json!({"allowed": false, "status": status}))
         }
     };
