@@ -64,6 +64,8 @@ const NEEDED: &[Need] = &[
     Need { package: "mariadb-server", program: "/usr/sbin/mariadbd", probe: &["--version"] },
     // The web server whose certificate is renewed.
     Need { package: "nginx-light", program: "/usr/sbin/nginx", probe: &["-v"] },
+    // The reader of alerts.
+    Need { package: "prometheus", program: "promtool", probe: &["--version"] },
     // The name server that is asked for hosts.
     Need { package: "dnsmasq-base", program: "/usr/sbin/dnsmasq", probe: &["--version"] },
 ];
