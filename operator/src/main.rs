@@ -9,9 +9,14 @@ mod logging;
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::Cli;
 use crate::exit::Failure;
+
+/// Freed memory is wiped: keys of certificates pass through it.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

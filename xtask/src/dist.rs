@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: the program as it is passed on. It needs no file of its host's, says what it was built from, and is the same
-//! wherever it is built.
+//! `cargo xtask dist`: the programs as they are passed on. They need no file of their host's, say what they were built from, and are the same
+//! wherever they are built.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::tools::AUDITABLE;
 use crate::{command, materials, workspace};
 
-/// Builds the program and its bill of materials into `target/dist`; with `--verify`, also from a copy in another folder, which has to
+/// Builds the programs and their bills of materials into `target/dist`; with `--verify`, also from a copy in another folder, which has to
 /// yield the same bytes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let verify = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -30,26 +30,53 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 pub(crate) fn make(verify: bool) -> Result<PathBuf> {
     let (root, target) = (workspace::root(), workspace::target());
     let host = host()?;
-    let program = Build { root: &root, target: &target.join("static") }.run(&host)?;
-    let digest = digest(&fs::read(&program)?);
+    let folder = target.join("dist");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let built = Build { root: &root, target: &target.join("static") }.run(&host)?;
     if verify {
         let elsewhere = tempfile::tempdir_in(&target).context("cannot make a temporary folder")?;
         let copy = elsewhere.path().join("copy");
         workspace::copy(&root, &copy)?;
         let again = Build { root: &copy, target: &elsewhere.path().join("target") }.run(&host)?;
-        let other = self::digest(&fs::read(&again)?);
-        ensure!(digest == other, "built in two folders, the program is two programs: {digest} and {other}");
-        eprintln!("     The same bytes in two folders: {digest}");
+        for (one, other) in built.iter().zip(&again) {
+            let (digest, other) = (digest(&fs::read(one)?), digest(&fs::read(other)?));
+            ensure!(
+                digest == other,
+                "built in two folders, {} is two programs: {digest} and {other}",
+                one.display()
+            );
+            eprintln!("     The same bytes in two folders: {digest}");
+        }
     }
 
-    let folder = target.join("dist");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::copy(&program, folder.join(PROGRAM)).context("cannot copy the program")?;
-    let materials = materials::list(&host)?;
-    fs::write(folder.join(MATERIALS), &materials).context("cannot write the bill of materials")?;
-    let sums = format!("{digest}  {PROGRAM}\n{}  {MATERIALS}\n", self::digest(materials.as_bytes()));
+    let mut sums = String::new();
+    for (program, path) in PROGRAMS.iter().zip(&built) {
+        let bytes = fs::read(path)?;
+        let to = folder.join(program.name);
+        fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
+        let materials = materials::list(program, &host)?;
+        let bill = format!("{}.cdx.json", program.name);
+        fs::write(folder.join(&bill), &materials).context("cannot write the bill of materials")?;
+        sums.push_str(&format!(
+            "{}  {}\n{}  {bill}\n",
+            digest(&bytes),
+            program.name,
+            digest(materials.as_bytes())
+        ));
+    }
     fs::write(folder.join(SUMS), sums).context("cannot write the checksums")?;
     Ok(folder)
+}
+
+/// A program that is passed on.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The package that it is in.
+    pub(crate) package: &'static str,
+    /// That package's folder.
+    pub(crate) folder: &'static str,
 }
 
 /// A build from one folder into another.
@@ -59,12 +86,12 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Builds for `host` and returns the program's path.
+    /// Builds for `host` and returns the programs' paths.
     ///
     /// # Errors
     ///
-    /// The build fails, or the program has a path of this machine in it, or no list of what it was built from.
-    fn run(&self, host: &str) -> Result<PathBuf> {
+    /// A build fails, or a program has a path of this machine in it, or no list of what it was built from.
+    fn run(&self, host: &str) -> Result<Vec<PathBuf>> {
         // Where the crates are is known once they are there.
         command::run(workspace::cargo().args(["fetch", "--locked", "--target", host]))?;
         let places = self.places()?;
@@ -75,21 +102,31 @@ impl Build<'_> {
             rust_flags.push(format!("--remap-path-prefix={place}={name}").into());
             c_flags.push_str(&format!(" -ffile-prefix-map={place}={name}"));
         }
-        let mut build = AUDITABLE.command()?;
-        build.current_dir(self.root).env("CARGO_TARGET_DIR", self.target).env("CFLAGS", c_flags.trim_start());
-        build.env("CARGO_ENCODED_RUSTFLAGS", rust_flags.join(&OsString::from("\x1f")));
-        // For a named target, the flags are those of the program alone, and not of what is run to build it.
-        build.args(["build", "--release", "--locked", "--package=keywheel-sidecar", "--target", host]);
-        command::run(&mut build)?;
-
-        let program = self.target.join(host).join("release").join(PROGRAM);
-        let bytes = fs::read(&program).with_context(|| format!("no {}", program.display()))?;
-        let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-        for place in places.keys() {
-            ensure!(!holds(place.as_os_str().as_encoded_bytes()), "the program holds {}", place.display());
-        }
-        ensure!(holds(LISTED.as_bytes()), "the program does not say what it was built from");
-        Ok(program)
+        let rust_flags = rust_flags.join(&OsString::from("\x1f"));
+        PROGRAMS
+            .iter()
+            .map(|program| {
+                let mut build = AUDITABLE.command()?;
+                build
+                    .current_dir(self.root)
+                    .env("CARGO_TARGET_DIR", self.target)
+                    .env("CFLAGS", c_flags.trim_start());
+                build.env("CARGO_ENCODED_RUSTFLAGS", &rust_flags);
+                // For a named target, the flags are those of the program alone, and not of what is run to build it.
+                build.args([
+                    "build",
+                    "--release",
+                    "--locked",
+                    "--target",
+                    host,
+                    "--package",
+                    program.package,
+                ]);
+                command::run(&mut build)?;
+                let path = self.target.join(host).join("release").join(program.name);
+                check(&path, places.keys()).map(|()| path)
+            })
+            .collect()
     }
 
     /// Returns the folders whose paths compilers write into a program, each with the name that takes its place.
@@ -106,6 +143,17 @@ impl Build<'_> {
     }
 }
 
+/// Looks through a program for what it must not hold, and for what it must.
+fn check<'a>(program: &Path, mut places: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    let bytes = fs::read(program).with_context(|| format!("no {}", program.display()))?;
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    if let Some(place) = places.find(|place| holds(place.as_os_str().as_encoded_bytes())) {
+        bail!("{} holds {}", program.display(), place.display());
+    }
+    ensure!(holds(LISTED.as_bytes()), "{} does not say what it was built from", program.display());
+    Ok(())
+}
+
 /// Returns the name of the platform that this is.
 pub(crate) fn host() -> Result<String> {
     let said = command::output(Command::new("rustc").arg("-vV"))?;
@@ -117,9 +165,11 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The program's name there.
-pub(crate) const PROGRAM: &str = "keywheel";
-const MATERIALS: &str = "keywheel.cdx.json";
+/// The programs.
+pub(crate) const PROGRAMS: [Program; 2] = [
+    Program { name: "keywheel", package: "keywheel-sidecar", folder: "sidecar" },
+    Program { name: "keywheel-operator", package: "keywheel-operator", folder: "operator" },
+];
 const SUMS: &str = "SHA256SUMS";
 /// The section that scanners look for.
 const LISTED: &str = ".dep-v0";
