@@ -53,15 +53,16 @@ impl Scene {
 
     fn start(&self) -> Keywheel {
         let (folder, out) = (self.folder.path().display(), self.volume.path().join("out"));
+        // A line is one write: a hook that is killed leaves no half of one.
         let hook = |kind: &str, file: &str| {
             format!(
-                "[/bin/sh, -c, 'cat {file} >> {folder}/log-{kind}; echo >> {folder}/log-{kind}; \
+                "[/bin/sh, -c, 'echo $(cat {file}) >> {folder}/log-{kind}; \
                  while [ -e {folder}/block-{kind} ]; do sleep 0.02; done; ! grep -q bad {file}']"
             )
         };
         let seen = out.join("s/value").display().to_string();
         let told = format!(
-            "[/bin/sh, -c, 'cat {seen} >> {folder}/log-tell; echo >> {folder}/log-tell; \
+            "[/bin/sh, -c, 'echo $(cat {seen}) >> {folder}/log-tell; \
              while [ -e {folder}/block-tell ]; do sleep 0.02; done']"
         );
         let config = format!(
