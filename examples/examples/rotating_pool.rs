@@ -44,14 +44,9 @@ async fn main() -> Result<(), Failure> {
         return Err("usage: rotating_pool LISTEN DATABASE REFERENCE".into());
     };
     let client = keywheel_providers::client_from_env()?;
-    let mut login: Watched<Login> = client.watch(reference).await?;
-    let pool: Current = Arc::new(RwLock::new(Arc::new(Pool::open(database, &login.current()).await?)));
-    let router = Router::new().route("/", get(who)).with_state(Arc::clone(&pool));
-    let listener = TcpListener::bind(listen).await?;
     let mut asked_to_stop = signal(SignalKind::terminate())?;
     let ended = tokio::select! {
-        served = axum::serve(listener, router) => served.map_err(Failure::from),
-        followed = follow(&mut login, database, &pool) => followed,
+        served = serve(&client, listen, database, reference) => served,
         _ = asked_to_stop.recv() => Ok(()),
     };
     // The lease is given back, and the login behind it.
@@ -59,18 +54,38 @@ async fn main() -> Result<(), Failure> {
     ended
 }
 
-/// Moves the pool over to each new credential.
+async fn serve(
+    client: &keywheel_core::Client,
+    listen: &str,
+    database: &str,
+    reference: &str,
+) -> Result<(), Failure> {
+    let mut login: Watched<Login> = client.watch(reference).await?;
+    let pool: Current = Arc::new(RwLock::new(Arc::new(Pool::open(database, &login.current()).await?)));
+    let router = Router::new().route("/", get(who)).with_state(Arc::clone(&pool));
+    let listener = TcpListener::bind(listen).await?;
+    tokio::select! {
+        served = axum::serve(listener, router) => Ok(served?),
+        followed = follow(&mut login, database, &pool) => followed,
+    }
+}
+
+/// Moves the pool over to each new credential. What is not confirmed keeps the old one alive, as long as its source does.
 async fn follow(login: &mut Watched<Login>, database: &str, pool: &Current) -> Result<(), Failure> {
+    let mut new = login.changed().await?;
     loop {
-        let new = login.changed().await?;
         match Pool::open(database, &new).await {
             Ok(opened) => {
                 unused(replace(pool, opened)).await;
                 login.confirm();
                 eprintln!("serves as {}", new.username);
+                new = login.changed().await?;
             }
-            // What is not confirmed keeps the old credential alive, as long as its source does.
-            Err(error) => eprintln!("stays with what it has: {error}"),
+            Err(error) => {
+                eprintln!("stays with what it has: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                new = login.current();
+            }
         }
     }
 }

@@ -43,8 +43,8 @@ use crate::watch::{Watched, Watches};
 /// # }
 /// ```
 ///
-/// When the last clone is dropped, everything that is watched ends: leases and logins are given back within [`CLOSE`](Self::CLOSE), by a task of the runtime.
-/// [`close`](Self::close) waits for that.
+/// When the last clone is dropped, everything that is watched ends: leases and logins are given back within [`CLOSE`](Self::CLOSE), by a task of the runtime that
+/// it was watched in. [`close`](Self::close) waits for that, and is also what gives the login of a client back that only read.
 #[derive(Clone)]
 pub struct Client {
     providers: Arc<Providers>,

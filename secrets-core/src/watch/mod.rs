@@ -118,8 +118,7 @@ impl<T: DeserializeOwned> Watched<T> {
                 return Ok(current);
             }
             if !self.handle.next().await {
-                let error = Error::new(ErrorKind::Unavailable, "watch", "the client is closed");
-                return Err(named(error.with_temporary(false), &self.reference));
+                return Err(ended(&self.reference));
             }
         }
     }
@@ -190,8 +189,7 @@ async fn first<T: DeserializeOwned>(
             return Err(error);
         }
         if !handle.next().await {
-            let error = Error::new(ErrorKind::Unavailable, "watch", "the client is closed");
-            return Err(named(error.with_temporary(false), reference));
+            return Err(ended(reference));
         }
     }
 }
@@ -201,6 +199,11 @@ fn versioned<T: DeserializeOwned>(kept: &Kept, reference: &SecretRef) -> Option<
     let secret = kept.secret.as_ref()?;
     let read = typed::read(secret, reference.field()).map_err(|error| named(error, reference));
     Some(read.map(|value| Versioned::new(value, secret.version().clone(), kept.revision)))
+}
+
+fn ended(reference: &SecretRef) -> Error {
+    let error = Error::new(ErrorKind::Unavailable, "watch", "the client is closed, or its runtime has ended");
+    named(error.with_temporary(false), reference)
 }
 
 fn late(reference: &SecretRef) -> Error {

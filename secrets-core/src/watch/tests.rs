@@ -137,6 +137,38 @@ async fn a_client_that_is_gone_ends_what_it_watches() {
     }
 }
 
+#[test]
+fn a_client_that_is_dropped_outside_of_its_runtime_is_ended_in_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let memory = Memory::new();
+    memory.lend("creds", LENDING);
+    let client = Client::builder().own_provider("memory", memory.clone()).build().unwrap();
+    let login = runtime.block_on(client.watch::<Login>("memory://creds")).unwrap();
+    drop((client, login));
+    let over = async {
+        while alive() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    runtime.block_on(async { tokio::time::timeout(10 * SECOND, over).await }).unwrap();
+    assert!(memory.loans().live.is_empty());
+}
+
+#[test]
+fn a_secret_whose_runtime_has_ended_is_watched_anew() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let memory = Memory::new();
+    memory.lend("creds", LENDING);
+    let client = Client::builder().own_provider("memory", memory.clone()).build().unwrap();
+    let first = runtime();
+    let mut old = first.block_on(client.watch::<Login>("memory://creds")).unwrap();
+    drop(first);
+    let second = runtime();
+    assert!(second.block_on(old.changed()).unwrap_err().to_string().contains("its runtime has ended"));
+    let new = second.block_on(client.watch::<Login>("memory://creds")).unwrap();
+    assert_eq!((new.current().username.as_str(), old.current().username.as_str()), ("creds/2", "creds/1"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_start_that_fails_says_why_and_leaves_nothing() {
     let memory = Memory::new();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -31,9 +32,15 @@ pub(crate) struct Watches {
 #[derive(Default)]
 struct Open {
     kept: HashMap<SecretRef, Entry>,
-    /// Keeps the providers' sessions alive since the first secret is watched.
-    sessions: Option<JoinHandle<()>>,
+    sessions: Option<Sessions>,
     is_closed: bool,
+}
+
+/// Keeps the providers' sessions alive since the first secret is watched.
+struct Sessions {
+    task: JoinHandle<()>,
+    /// Where what is watched runs, and is ended.
+    runtime: Handle,
 }
 
 struct Entry {
@@ -57,7 +64,8 @@ impl Watches {
                 Error::new(ErrorKind::Unavailable, "watch", "the client is closed").with_temporary(false)
             );
         }
-        if let Some(tended) = open.kept.get(&whole).and_then(|entry| entry.tended.upgrade()) {
+        let alive = open.kept.get(&whole).filter(|entry| !entry.task.is_finished());
+        if let Some(tended) = alive.and_then(|entry| entry.tended.upgrade()) {
             return Ok(tended);
         }
         // Nobody needs more than one who lets no lease lapse, and overlaps end when everybody has confirmed.
@@ -70,11 +78,11 @@ impl Watches {
         let task = tokio::spawn(tend(keeper, provider, before, stopped, self.ending.subscribe()));
         let tended = Arc::new(Tended::new(handle, stop.clone()));
         open.kept.insert(whole, Entry { tended: Arc::downgrade(&tended), stop, task });
-        let providers = &self.providers;
-        open.sessions.get_or_insert_with(|| {
-            let providers = Arc::clone(providers);
-            tokio::spawn(async move { providers.maintain().await })
-        });
+        if open.sessions.as_ref().is_none_or(|sessions| sessions.task.is_finished()) {
+            let providers = Arc::clone(&self.providers);
+            let task = tokio::spawn(async move { providers.maintain().await });
+            open.sessions = Some(Sessions { task, runtime: Handle::current() });
+        }
         Ok(tended)
     }
 
@@ -101,8 +109,8 @@ impl Watches {
 impl Drop for Watches {
     fn drop(&mut self) {
         let stopping = self.stop();
-        // Without a runtime nothing of it is left that could be ended.
-        if let (Some(_), Ok(runtime)) = (&stopping.sessions, tokio::runtime::Handle::try_current()) {
+        // Wherever the last clone is dropped. Of a runtime that is gone nothing is left that could be ended.
+        if let Some(runtime) = stopping.sessions.as_ref().map(|sessions| sessions.runtime.clone()) {
             let providers = Arc::clone(&self.providers);
             runtime.spawn(async move {
                 stopping.join(Client::CLOSE).await;
@@ -115,7 +123,7 @@ impl Drop for Watches {
 /// What was told to end.
 struct Stopping {
     tasks: Vec<JoinHandle<()>>,
-    sessions: Option<JoinHandle<()>>,
+    sessions: Option<Sessions>,
 }
 
 impl Stopping {
@@ -132,9 +140,9 @@ impl Stopping {
             self.tasks.iter().for_each(JoinHandle::abort);
         }
         // The leases were given back with the sessions that they were made in.
-        if let Some(sessions) = self.sessions {
-            sessions.abort();
-            sessions.await.ok();
+        if let Some(Sessions { task, .. }) = self.sessions {
+            task.abort();
+            task.await.ok();
         }
     }
 }
