@@ -87,6 +87,16 @@ fn the_source_rotates_and_its_new_version_is_waited_for() {
 }
 
 #[test]
+fn an_emergency_says_that_the_version_before_may_still_work() {
+    let (cloud, old) = stage();
+    let emergency = ["db", "--now", "--revoke-old"];
+    let rotator = Launch::new("rotate").config(&configuration(&cloud)).args(emergency).start();
+    play(&cloud, &old, &begun(&cloud, &rotator));
+    assert!(rotator.process().wait_for_end(20 * SECOND).success(), "{}", rotator.logs());
+    assert!(rotator.logs().contains("AWSPREVIOUS"), "{}", rotator.logs());
+}
+
+#[test]
 fn a_killed_rotator_is_followed_by_one_that_asks_for_no_second_version() {
     let (cloud, old) = stage();
     let configuration = configuration(&cloud);

@@ -77,6 +77,36 @@ fn a_key_gets_another_version_and_old_ones_go_after_the_overlap() {
 }
 
 #[test]
+fn a_version_that_somebody_else_made_takes_no_time_from_the_one_before() {
+    let stage = Engines::set();
+    let configuration = stage.configuration(Rotated::Key, "1s");
+    done(&stage, &configuration, &["--now"]);
+    assert_eq!(stage.versions(), (2, 1));
+    done(&stage, &configuration, &["--now", "--no-wait"]);
+    stage.bao.write("transit/keys/orders/rotate", &serde_json::json!({}));
+    done(&stage, &configuration, &[]);
+    assert_eq!(stage.versions(), (4, 2), "of the versions 2 and 3 two are kept");
+}
+
+#[test]
+fn a_secret_id_that_its_tests_have_used_up_is_not_published() {
+    let stage = Engines::set();
+    stage.bao.write("auth/approle/role/orders", &serde_json::json!({"secret_id_num_uses": 2}));
+    let (faults, first) = (Faults::before(&stage.bao.plain_address()), stage.secret_id());
+    faults.show_at("/v1/auth/approle/login", Fault::Cut);
+    let by_proxy = stage.configuration_by(&faults.address(), Rotated::SecretId, "1s");
+    let lost = stage.rotate(&by_proxy, &["--now"]);
+    assert_eq!(lost.code, Some(69), "{}", lost.stderr);
+    faults.heal();
+    let configuration = stage.configuration(Rotated::SecretId, "1s");
+    let again = stage.rotate(&configuration, &["--now"]);
+    assert!(again.code == Some(1) && again.stderr.contains("more than one login"), "{}", again.stderr);
+    assert_eq!((stage.secret_id(), stage.secret_ids()), (first, 1));
+    done(&stage, &configuration, &["--now"]);
+    assert!(stage.secret_ids() == 1 && stage.logs_in(&stage.secret_id()));
+}
+
+#[test]
 fn a_secret_id_is_tested_published_and_the_old_one_destroyed() {
     let stage = Engines::set();
     let configuration = stage.configuration(Rotated::SecretId, "1s");

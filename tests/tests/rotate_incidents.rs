@@ -138,6 +138,32 @@ fn who_may_not_report_or_reports_too_much_has_nothing_done() {
 }
 
 #[test]
+fn who_has_no_token_fills_neither_the_log_nor_the_file_descriptors() {
+    let served = Served::start(6);
+    let now = jiff::Timestamp::now().to_string();
+    for count in 0..30 {
+        let token = (count % 2 == 0).then_some("0123456789abcdef0123456789abcdeX");
+        assert_eq!(served.post(token, &alert(&now)).status, 401);
+    }
+    assert_eq!(served.metric("keywheel_incidents_total{outcome=\"refused\"}").as_deref(), Some("30"));
+    assert_eq!(served.server.logged("incident").len(), 10);
+
+    let descriptors =
+        || std::fs::read_dir(format!("/proc/{}/fd", served.server.process().pid())).unwrap().count();
+    let before = descriptors();
+    let address = served.server.admin_address().trim_start_matches("http://").to_owned();
+    let silent: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    wait::until(5 * SECOND, "as many as there are places for", || {
+        (descriptors() >= before + 100).then_some(())
+    });
+    wait::throughout(SECOND, "no more connections than there are places for", || {
+        descriptors() <= before + 140
+    });
+    drop(silent);
+    assert_eq!(served.post(Some(TOKEN), &alert(&now)).status, 202);
+}
+
+#[test]
 fn the_endpoint_says_how_the_rotations_stand() {
     let stage = Rotations::set();
     let server =

@@ -6,6 +6,8 @@
 //! The new version has the rotation's token as its id. Whoever goes on with what a killed rotator began finds that version, and asks for no
 //! second one.
 //!
+//! The version before keeps the stage `AWSPREVIOUS`, and whether it still works is the function's affair, also in an emergency: the log says so.
+//!
 //! Needs `secretsmanager:RotateSecret` and `secretsmanager:DescribeSecret`; the value is never read.
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use keywheel_core::rotation::{
     Document, Fields, Plan, Revision, Strategy, StrategyContext, StrategyKind, Turn,
 };
 use keywheel_core::{Result, SecretRef};
+use tracing::warn;
 
 /// The strategy `aws`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,7 +98,10 @@ impl Strategy for Aws {
         Ok(())
     }
 
-    async fn retire(&self, _: Turn<'_>) -> Result<()> {
+    async fn retire(&self, turn: Turn<'_>) -> Result<()> {
+        if turn.is_emergency {
+            warn!(secret = %self.secret, "the version before (AWSPREVIOUS) may still work: its rotation function alone can end it");
+        }
         Ok(())
     }
 }

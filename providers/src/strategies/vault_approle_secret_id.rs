@@ -6,7 +6,8 @@
 //!
 //! The field `secret_id` is published in the target. The new one is made here and written down before the server is told of it
 //! (`custom-secret-id`), so that no secret id is left behind that nobody knows, whenever the rotator is killed. It is tested by a real login, whose
-//! token is given back at once; that login is one of its `secret_id_num_uses`. The old one is destroyed when the overlap is over.
+//! token is given back at once; that login is one of its `secret_id_num_uses`. One that was tested more often, because an answer was lost, has not
+//! enough of them left and is replaced by another. The old one is destroyed when the overlap is over.
 //!
 //! Tokens that somebody got with the old secret id live on to their own end, also in an emergency: the server has no list of them by secret id.
 //! The log says so, and `sys/leases/revoke-prefix/auth/approle/login` ends those of the whole login.
@@ -82,13 +83,34 @@ impl Role {
         self.role.at(&format!("{}/{operation}", self.role.path().trim_matches('/')))
     }
 
-    /// Returns the accessor of a secret id; none where the server does not know it.
+    /// Returns what the server says of a secret id; none where it does not know it.
+    async fn look_up(&self, secret_id: &Fields) -> Result<Option<Fields>> {
+        match self.client.invoke(&self.below("secret-id/lookup")?, secret_id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(|found| Some(found).filter(|found| found.contains_key(ACCESSOR))),
+        }
+    }
+
     async fn accessor(&self, secret_id: &Fields) -> Result<Option<String>> {
-        let found = match self.client.invoke(&self.below("secret-id/lookup")?, secret_id).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            found => found?,
-        };
-        Ok(text(&found, ACCESSOR).ok().map(str::to_owned))
+        let found = self.look_up(secret_id).await?;
+        Ok(found.and_then(|found| text(&found, ACCESSOR).ok().map(str::to_owned)))
+    }
+
+    /// Checks that a secret id of a role with `limit` has as many logins left as one that was tested once.
+    async fn check_uses(&self, secret_id: &Fields, limit: u64) -> Result<()> {
+        let left = self.look_up(secret_id).await?.and_then(|found| uses(&found));
+        match left {
+            // No limit was set when it was made.
+            Some(0) => Ok(()),
+            Some(left) if left + 1 >= limit => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Rejected,
+                "test",
+                "the test has used up more than one login of the new secret id",
+            )
+            .with("role", &self.role)
+            .with_help("another one is made at the next attempt")),
+        }
     }
 
     async fn destroy(&self, secret_id: &Fields) -> Result<()> {
@@ -119,8 +141,7 @@ impl Strategy for Role {
         if matches!(role.get("bind_secret_id"), Some(Value::Bool(false))) {
             return wrong("the role logs in without a secret id", "set `bind_secret_id`");
         }
-        if matches!(role.get("secret_id_num_uses"), Some(Value::Number(uses)) if uses.expose_text() == Some("1"))
-        {
+        if uses(&role) == Some(1) {
             return wrong(
                 "its secret ids are for one login, which the test would use up",
                 "set `secret_id_num_uses` to 0, or one more than it has to be",
@@ -145,7 +166,11 @@ impl Strategy for Role {
         let role_id = self.client.read(&self.below("role-id")?).await?.into_fields();
         let mut login: Fields = keywheel_core::rotation::copy(secret_id(turn.new)?);
         login.insert(ROLE_ID.to_owned(), text(&role_id, ROLE_ID)?.into());
-        self.client.invoke(&self.login, &login).await.map(drop)
+        self.client.invoke(&self.login, &login).await?;
+        match uses(&self.client.read(&self.role).await?.into_fields()) {
+            Some(limit) if limit > 0 => self.check_uses(secret_id(turn.new)?, limit).await,
+            _ => Ok(()),
+        }
     }
 
     async fn undo(&self, turn: Turn<'_>) -> Result<()> {
@@ -159,6 +184,14 @@ impl Strategy for Role {
             warn!(role = %self.role, "tokens of the old secret id live on to their own end; revoke those of the whole login where that matters");
         }
         Ok(())
+    }
+}
+
+/// Returns how many logins a role gives its secret ids, or a secret id has left; 0 is no limit.
+fn uses(fields: &Fields) -> Option<u64> {
+    match fields.get("secret_id_num_uses")? {
+        Value::Number(uses) => uses.expose_text()?.parse().ok(),
+        _ => None,
     }
 }
 

@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `keep` | how many versions decrypt and verify when `overlap` is over, the new one counted (all, if left out); what older ones encrypted has to be rewrapped until then |
 //!
-//! The number of the newest version is looked at before the engine is asked, so that a repeated request makes one version. A
+//! The number of the newest version is looked at before the engine is asked, so that a repeated request makes one version. `keep` counts from
+//! the version that the rotation made: one that somebody else made since has not had its time, and takes none away. A
 //! `min_decryption_version` that is higher already stays. An emergency retires no more than `keep` says, and does so at once.
 //!
 //! The policy needs `read` on `transit/keys/NAME` and `update` on `transit/keys/NAME/rotate`, and with `keep` on `transit/keys/NAME/config`.
@@ -111,6 +112,12 @@ impl Standing {
     }
 }
 
+/// Returns the oldest of `keep` versions, of which the newest is the one after `base`.
+fn oldest_kept(base: &Revision, keep: u32) -> Option<u64> {
+    let made = base.as_str().parse::<u64>().ok()?.saturating_add(1);
+    Some(made.saturating_add(1).saturating_sub(u64::from(keep)))
+}
+
 fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.expose_text()?.parse().ok(),
@@ -168,11 +175,12 @@ impl Strategy for Key {
         Ok(())
     }
 
-    async fn retire(&self, _: Turn<'_>) -> Result<()> {
+    async fn retire(&self, turn: Turn<'_>) -> Result<()> {
         let Some(keep) = self.keep else { return Ok(()) };
-        let Standing { newest, oldest_that_decrypts, .. } = self.standing().await?;
-        let oldest = (newest + 1).saturating_sub(u64::from(keep));
-        if oldest <= oldest_that_decrypts {
+        let oldest = oldest_kept(turn.base, keep).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "rotate", "the record does not say at which version it began")
+        })?;
+        if oldest <= self.standing().await?.oldest_that_decrypts {
             return Ok(());
         }
         let fields = [("min_decryption_version".to_owned(), Value::Number(oldest.to_string().into()))].into();
@@ -183,6 +191,13 @@ impl Strategy for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_versions_that_are_kept_count_from_the_one_that_was_made() {
+        let oldest = |base: &str, keep| oldest_kept(&Revision::new(base), keep);
+        assert_eq!((oldest("1", 1), oldest("1", 2), oldest("7", 3)), (Some(2), Some(1), Some(6)));
+        assert_eq!((oldest("1", 9), oldest("", 1)), (Some(0), None));
+    }
 
     #[test]
     fn symmetric_keys_and_pairs_tell_their_versions() {

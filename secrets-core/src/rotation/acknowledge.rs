@@ -31,8 +31,8 @@ impl Acknowledge {
     /// Reads `expect` and `deadline`.
     pub(super) fn parse(mut section: Section<'_>) -> Option<Self> {
         let (expect, deadline) = (section.required("expect"), section.required("deadline"));
-        if expect == Some(0) {
-            section.mistake("`expect` is 1 at least");
+        if expect.is_some_and(|expect: u32| !(1..=MOST).contains(&(expect as usize))) {
+            section.mistake(format!("`expect` is 1 at least, and {MOST} at most"));
         }
         section.finish();
         Some(Self { expect: expect?, deadline: deadline? })
@@ -74,21 +74,27 @@ impl Acknowledgements {
         self.0.values().filter(|version| version.as_str() == published.as_str()).count()
     }
 
-    /// Returns them with that of `replica`; none where it is there, or where others are further already. Those of other versions are dropped.
+    /// Returns them with that of `replica`; none where it is there. Those of later versions stay, unless that makes too many; what else
+    /// is not of this version is dropped.
     fn with(&self, replica: &str, version: &str) -> Option<Fields> {
-        let is_known = self.0.get(replica).is_some_and(|known| known == version);
-        if is_known || self.0.values().any(|other| is_later(other, version)) {
+        if self.0.get(replica).is_some_and(|known| known == version) {
             return None;
         }
-        let same = self.0.keys().filter(|other| self.0.get(*other).is_some_and(|said| said == version));
-        let all = same.map(String::as_str).chain([replica]);
-        Some(all.map(|replica| (replica.to_owned(), version.into())).collect())
+        let others = || self.0.iter().filter(|(other, _)| *other != replica);
+        let same = others().filter(|(_, said)| *said == version);
+        let later = others().filter(|(_, said)| is_later(said, version));
+        let kept = same.chain(later).take(MOST - 1);
+        let kept = kept.map(|(other, said)| (other.clone(), said.as_str().into()));
+        Some(kept.chain([(replica.to_owned(), version.into())]).collect())
     }
 }
 
 fn is_later(other: &str, version: &str) -> bool {
     matches!((other.parse::<u64>(), version.parse::<u64>()), (Ok(other), Ok(version)) if other > version)
 }
+
+/// How many replicas are written down: what fits into one secret, and is more than say so of one.
+const MOST: usize = 4096;
 
 /// Writes down that `replica` uses `version` of a secret.
 ///
@@ -135,9 +141,30 @@ mod tests {
 
     #[test]
     fn a_replica_that_lags_takes_nothing_back_and_old_versions_are_dropped() {
-        assert!(said(&[("a", "10")]).with("b", "9").is_none());
+        let fields = said(&[("a", "10"), ("c", "8")]).with("b", "9").unwrap();
+        let all = Acknowledgements::parse(Some(&fields));
+        assert_eq!((all.count(&Revision::new(10)), all.count(&Revision::new(9)), all.0.len()), (1, 1, 2));
         let fields = said(&[("a", "9"), ("b", "9")]).with("a", "10").unwrap();
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_version_that_never_was_silences_nobody() {
+        let fields = said(&[("x", "99999"), ("a", "7")]).with("b", "7").unwrap();
+        assert_eq!(Acknowledgements::parse(Some(&fields)).count(&Revision::new(7)), 2);
+    }
+
+    #[test]
+    fn the_document_stays_small_and_keeps_what_is_said_of_this_version() {
+        let crowd = |version: &'static str| {
+            (0..MOST).map(move |number| (format!("{version}-{number}"), version.to_owned()))
+        };
+        let full = Acknowledgements(crowd("8").chain([("a".into(), "7".into())]).collect());
+        let fields = full.with("z", "7").unwrap();
+        assert_eq!(fields.len(), MOST);
+        assert_eq!(Acknowledgements::parse(Some(&fields)).count(&Revision::new(7)), 2);
+        let full = Acknowledgements(crowd("7").collect());
+        assert_eq!(Acknowledgements::parse(full.with("z", "7").as_ref()).count(&Revision::new(7)), MOST);
     }
 
     #[test]

@@ -151,6 +151,13 @@ pub enum Event {
     Failed(Error),
 }
 
+impl Attempt {
+    /// Returns how long what it leaves behind stays valid.
+    fn overlap(&self, rules: Rules) -> Duration {
+        if self.is_emergency { Duration::ZERO } else { rules.overlap }
+    }
+}
+
 impl Phase {
     /// Returns the rotation that is under way.
     pub fn attempt(&self) -> Option<&Attempt> {
@@ -240,12 +247,13 @@ impl Course {
             // Whoever began to undo may find that it was published after all.
             (Phase::Tested(attempt) | Phase::Undoing { attempt, .. }, Event::Published(revision)) => {
                 self.last = Some(Finished { at: now, revision });
-                let overlap = if attempt.is_emergency { Duration::ZERO } else { rules.overlap };
-                self.came_through(Phase::Published { attempt, retire_at: later(now, overlap) })
+                let retire_at = later(now, attempt.overlap(rules));
+                self.came_through(Phase::Published { attempt, retire_at })
             }
             (Phase::Published { .. }, Event::Retired) => self.came_through(Phase::Idle),
             (Phase::Reverting(attempt) | Phase::Published { attempt, .. }, Event::Reverted) => {
-                self.came_through(Phase::Undoing { attempt, at: later(now, rules.overlap) })
+                let at = later(now, attempt.overlap(rules));
+                self.came_through(Phase::Undoing { attempt, at })
             }
             (Phase::Undoing { .. }, Event::Undone) => {
                 if let Some(trouble) = &mut self.trouble {
@@ -294,11 +302,18 @@ impl Course {
         }
     }
 
-    /// Has the old value be given no more time.
+    /// Has the old value be given no more time, and none when what is under way is published.
     pub fn revoke_old(&mut self, now: Timestamp) {
-        if let Phase::Published { attempt, retire_at } = &mut self.phase {
-            attempt.is_emergency = true;
-            *retire_at = now;
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::Created(attempt)
+            | Phase::Set(attempt)
+            | Phase::Tested(attempt)
+            | Phase::Reverting(attempt) => attempt.is_emergency = true,
+            Phase::Published { attempt, retire_at: at } | Phase::Undoing { attempt, at } => {
+                attempt.is_emergency = true;
+                *at = now;
+            }
         }
     }
 

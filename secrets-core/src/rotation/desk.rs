@@ -62,14 +62,12 @@ impl Desk {
         self.papers().look.clone()
     }
 
-    /// Notes what came of an attempt.
-    pub(super) fn note(&self, outcome: Result<Progress, Error>) {
+    /// Notes what came of an attempt, and whether anything was published in it.
+    pub(super) fn note(&self, is_published: bool, outcome: Result<Progress, Error>) {
         let look = &mut self.papers().look;
+        look.published += u64::from(is_published);
         match outcome {
-            Ok(progress) => {
-                look.published += u64::from(progress.published.is_some());
-                (look.standing, look.error) = (Some(progress.standing), None);
-            }
+            Ok(progress) => (look.standing, look.error) = (Some(progress.standing), None),
             Err(error) => look.error = Some(error),
         }
     }

@@ -86,21 +86,23 @@ async fn keep(rotator: &Rotator, desk: &Desk, clock: &Clock, mut stopped: watch:
     while !*stopped.borrow() {
         wanted = desk.take(clock.now()).or(wanted);
         let ask = wanted.clone().unwrap_or_default();
-        let wake_at = match rotator.advance(&ask).await {
+        let (is_published, advanced) = rotator.advance_telling(&ask).await;
+        // It is there, with no time for the old value: what failed after that goes on from the record.
+        wanted = wanted.filter(|_| !is_published);
+        let wake_at = match advanced {
             Ok(progress) => {
                 failures = 0;
                 announce(rotator, &progress, &mut announced);
                 let latest = later(clock.now(), LOOK_AGAIN.mul_f64(0.9 + 0.1 * fastrand::f64()));
                 let wake_at = progress.next_at.map_or(latest, |at| at.min(latest));
-                wanted = wanted.filter(|_| progress.published.is_none());
-                desk.note(Ok(progress));
+                desk.note(is_published, Ok(progress));
                 wake_at
             }
             Err(error) => {
                 failures += 1;
                 warn!(rotation = rotator.name(), %error, failures, "cannot rotate now");
                 let wake_at = after(&error, failures, clock);
-                desk.note(Err(error));
+                desk.note(is_published, Err(error));
                 wake_at
             }
         };

@@ -14,7 +14,7 @@ fn now() -> Ask {
 }
 
 /// Runs a rotator until it rests or is killed.
-async fn run(world: &World, rotator: &Rotator, ask: &Ask) {
+pub(crate) async fn run(world: &World, rotator: &Rotator, ask: &Ask) {
     tokio::select! {
         // What failed is written down; the next run goes on with it.
         _ = rotator.advance(ask) => {}
@@ -44,7 +44,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+pub(crate) fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         8 => Just(Fate::Works),
         2 => (1u64..70).prop_map(Fate::Takes),
@@ -54,7 +54,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-fn paused(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
+pub(crate) fn paused(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

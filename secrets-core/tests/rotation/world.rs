@@ -51,6 +51,8 @@ struct Inner {
     is_gapless: bool,
     broken: Option<String>,
     made: usize,
+    /// The calls of this name fail.
+    down: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,7 @@ struct Place {
 }
 
 pub(crate) const TARGET: &str = "orders/db";
+const ACKNOWLEDGED: &str = "acknowledged/";
 
 impl World {
     /// Makes one with the account `a`, published; `is_gapless` has `b` beside it.
@@ -86,8 +89,13 @@ impl World {
 
     /// Makes a rotator of this world.
     pub(crate) fn rotator(&self, schedule: &str) -> Rotator {
+        self.rotator_with(schedule, "overlap: 60s")
+    }
+
+    /// As [`World::rotator`], with further keys of the rotation.
+    pub(crate) fn rotator_with(&self, schedule: &str, more: &str) -> Rotator {
         let text = format!(
-            "providers: {{w: {{kind: world}}}}\nrotations:\n- {{name: orders, target: \"w://{TARGET}\", schedule: {schedule}, strategy: {{accounts: {{}}}}, fields: {{username: user}}, overlap: 60s}}\n"
+            "providers: {{w: {{kind: world}}}}\nrotations:\n- {{name: orders, target: \"w://{TARGET}\", schedule: {schedule}, strategy: {{accounts: {{}}}}, fields: {{username: user}}, {more}}}\n"
         );
         let registry = Registry::default().with(self.clone()).with_strategy(self.clone());
         let mut config =
@@ -99,6 +107,15 @@ impl World {
     /// Appoints what happens at the next calls.
     pub(crate) fn appoint(&self, fates: impl IntoIterator<Item = Fate>) {
         self.inner().fates = fates.into_iter().collect();
+    }
+
+    /// Has the calls of this name fail until [`World::mend`].
+    pub(crate) fn break_down(&self, call: &str) {
+        self.inner().down = Some(call.to_owned());
+    }
+
+    pub(crate) fn mend(&self) {
+        self.inner().down = None;
     }
 
     /// Waits for a kill.
@@ -171,12 +188,15 @@ impl World {
 
     /// Does `work` as fate has it, and sees that what is published works all along.
     async fn call<T>(&self, name: &str, work: impl FnOnce(&mut Inner) -> Result<T>) -> Result<T> {
+        let failed = || Error::new(ErrorKind::Unavailable, "call", "the network is down");
         let fate = {
             let mut inner = self.inner();
             inner.calls.push(name.to_owned());
+            if inner.down.as_deref() == Some(name) {
+                return Err(failed());
+            }
             inner.fates.pop_front().unwrap_or(Fate::Works)
         };
-        let failed = || Error::new(ErrorKind::Unavailable, "call", "the network is down");
         match fate {
             Fate::Takes(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
             Fate::Fails { done: false } => return Err(failed()),
@@ -213,9 +233,14 @@ impl Store for World {
         Ok(format!("w://record/{}", target.path()).parse().unwrap())
     }
 
+    async fn acknowledgements_of(&self, target: &SecretRef) -> Result<SecretRef> {
+        Ok(format!("w://{ACKNOWLEDGED}{}", target.path()).parse().unwrap())
+    }
+
     async fn look(&self, place: &SecretRef) -> Result<Document> {
         let path = place.path().to_owned();
-        self.call("look", |inner| {
+        let name = if path.starts_with(ACKNOWLEDGED) { "listen" } else { "look" };
+        self.call(name, |inner| {
             let Some(place) = inner.places.get(&path) else {
                 return Ok(Document { fields: None, revision: Revision::new(0), written_at: None });
             };

@@ -1,15 +1,25 @@
-//! The listener of the admin endpoint, and the task that answers.
+//! The listener of the admin endpoint, and the task that answers: bounded in connections, and in how long one says nothing.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::{Router, serve};
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use futures_util::future::BoxFuture;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use keywheel_core::config::Listen;
 use rustix::fs::Mode;
 use rustix::process::umask;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tracing::{error, info};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
 
 use crate::exit::Failure;
 
@@ -84,15 +94,47 @@ impl Admin {
     }
 
     async fn run(self, router: Router) {
-        let ended = match self {
-            Self::Tcp(listener) => {
-                serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+        let places = Arc::new(Semaphore::new(MOST));
+        let mut connections = JoinSet::new();
+        // A place first: what there is no place for waits in the kernel's queue, and takes no file descriptor from the sources.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            while connections.try_join_next().is_some() {}
+            match self.accept(router.clone()).await {
+                Ok(answering) => drop(connections.spawn(async move {
+                    answering.await;
+                    drop(place);
+                })),
+                Err(error) => {
+                    // No file descriptor is free, say: the next moment may be another one.
+                    warn!(%error, "a connection to the admin endpoint could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                }
             }
-            Self::Unix(listener) => serve(listener, router).await,
-        };
-        if let Err(error) = ended {
-            error!(%error, "the admin endpoint ended");
         }
+    }
+
+    /// Waits for a connection; returns what answers it.
+    async fn accept(&self, router: Router) -> std::io::Result<BoxFuture<'static, ()>> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // A small answer is not held back for more.
+                stream.set_nodelay(true).ok();
+                Box::pin(answer(stream, router.layer(Extension(ConnectInfo::<SocketAddr>(peer)))))
+            }
+            Self::Unix(listener) => Box::pin(answer(listener.accept().await?.0, router)),
+        })
+    }
+}
+
+/// Answers what is asked over one connection, until it has nothing more to say.
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = serving.await {
+        debug!(%error, "a connection to the admin endpoint ended");
     }
 }
 
@@ -107,4 +149,35 @@ fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
     let listener = bound?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// More than monitoring has, and few beside the file descriptors of a process.
+const MOST: usize = 128;
+/// For how long a connection may say nothing, or not all of a request's head.
+const IDLE: Duration = Duration::from_secs(30);
+const BREATH: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_half_a_request_is_not_listened_to_for_ever() {
+        let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = bound.local_addr().unwrap();
+        let endpoint = Endpoint { listen: None, bound: Some(Admin::Tcp(bound)) };
+        let _served = endpoint.serve(Router::new().route("/livez", get(|| async { "ok" })));
+        for said in ["", "GET /livez HT", "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            let ended = tokio::time::timeout(10 * IDLE, stream.read_to_string(&mut heard)).await;
+            assert!(ended.is_ok(), "{said:?}");
+            assert_eq!(heard.contains("200 OK"), said.ends_with("\r\n\r\n"), "{said:?}: {heard:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::ledger::Open;
 use super::{Ask, Progress, Rotator};
+use crate::client::named;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rotation::course::{Course, Event, Phase, Step};
 use crate::rotation::record::Record;
@@ -19,19 +20,35 @@ struct Run<'a> {
     /// Whether a new value is wanted, whatever the schedule says.
     wants_new: bool,
     begun_at: Instant,
+    /// What failed first and was not overcome.
     failed: Option<Error>,
     published: Option<Revision>,
+    /// Whether that is what this rotation made, and is written down.
+    has_finished: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(ask: &'a Ask, begun_at: Instant) -> Self {
+        Self { ask, wants_new: false, begun_at, failed: None, published: None, has_finished: false }
+    }
 }
 
 impl Rotator {
-    pub(super) async fn advance_to_rest(&self, ask: &Ask) -> Result<Progress> {
+    /// As [`advance`](Self::advance); tells also after a failure whether a rotation was published before it.
+    pub(in crate::rotation) async fn advance_telling(&self, ask: &Ask) -> (bool, Result<Progress>) {
+        let mut run = Run::new(ask, self.clock.instant());
+        let advanced = self.advance_to_rest(&mut run).await;
+        let named = |error| named(error, &self.rotation.target).with("rotation", &self.rotation.name);
+        (run.has_finished, advanced.map_err(named))
+    }
+
+    async fn advance_to_rest(&self, run: &mut Run<'_>) -> Result<Progress> {
         let mut open = self.open().await?;
         if let Some(busy) = self.busy(&open.record).await? {
             return Ok(busy);
         }
-        let wants_new = self.take_in(ask, &mut open.record)?;
-        let mut run = Run { ask, wants_new, begun_at: self.clock.instant(), failed: None, published: None };
-        while let Some(step) = self.next_step(&run, &open.record).await? {
+        run.wants_new = self.take_in(run.ask, &mut open.record)?;
+        while let Some(step) = self.next_step(run, &open.record).await? {
             let is_held = open.record.hold.as_ref().is_some_and(|hold| hold.by == self.me);
             if step != Step::Create && !is_held {
                 open.record.course.resume(self.rotation.rules);
@@ -39,16 +56,16 @@ impl Rotator {
                 self.save(&mut open).await?;
                 continue;
             }
-            match self.take_step(step, &mut run, &mut open).await {
+            match self.take_step(step, run, &mut open).await {
                 Err(error) if step == Step::Create && error.kind() == ErrorKind::Conflict => {
-                    return self.outrun(error, ask).await;
+                    return self.outrun(error, run.ask).await;
                 }
                 taken => taken?,
             }
         }
-        match run.failed {
+        match run.failed.take() {
             Some(error) => Err(error),
-            None => self.progress(&open.record, run.published, false).await,
+            None => self.progress(&open.record, run.published.clone(), false).await,
         }
     }
 
@@ -57,11 +74,7 @@ impl Rotator {
         loop {
             let now = self.clock.now();
             let is_due = run.wants_new || self.is_due(record, now).await?;
-            let acknowledged = match record.course.next(now, is_due) {
-                Step::Retire => self.acknowledged(record).await,
-                _ => None,
-            };
-            match self.next(record, now, is_due, acknowledged) {
+            match self.next_heard(record, now, is_due).await {
                 Step::WaitUntil(at)
                     if self.must_not_rest(&record.course)
                         && self.clock.instant() - run.begun_at < UNSAFE_WITHIN =>
@@ -80,7 +93,8 @@ impl Rotator {
         match &event {
             Event::Failed(error) => drop(run.failed.get_or_insert_with(|| error.clone())),
             Event::Superseded => drop(run.failed.get_or_insert_with(superseded)),
-            Event::Published(revision) => run.published = Some(revision.clone()),
+            // What failed on the way was overcome.
+            Event::Published(revision) => (run.published, run.failed) = (Some(revision.clone()), None),
             _ => {}
         }
         // What could not be begun is tried again when the record says so, whoever asked.
@@ -92,8 +106,9 @@ impl Rotator {
         if !was_outrun {
             self.audit(step, &event, run.ask, &before);
         }
-        if settled.is_err() {
-            self.leave_working(&before, &open.record).await;
+        match settled.is_ok() {
+            true => run.has_finished |= step == Step::Finish && matches!(event, Event::Published(_)),
+            false => self.leave_working(&before, &open.record).await,
         }
         settled
     }
@@ -118,7 +133,7 @@ impl Rotator {
             }
             record.course.roll_back(self.rotation.rules)?;
         }
-        if ask.now || ask.roll_back {
+        if ask.now || ask.roll_back || ask.revoke_old {
             record.course.retry_now();
         }
         if ask.revoke_old {

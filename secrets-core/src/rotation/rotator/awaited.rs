@@ -10,7 +10,7 @@ use super::{Rotator, store_of};
 use crate::clock::later;
 use crate::error::Result;
 use crate::rotation::acknowledge::Acknowledgements;
-use crate::rotation::course::{Phase, Step};
+use crate::rotation::course::{Attempt, Phase, Step};
 use crate::rotation::record::Record;
 
 /// How many replicas use what was published, and of how many.
@@ -40,13 +40,25 @@ impl Rotator {
         }
     }
 
-    /// Counts those that use what was published; none where nobody is waited for. Without an answer nobody is known to.
+    /// As [`next`](Self::next); replicas are asked for where that depends on them.
+    pub(super) async fn next_heard(&self, record: &Record, now: Timestamp, is_due: bool) -> Step {
+        let acknowledged = match record.course.next(now, is_due) {
+            Step::Retire => self.acknowledged(record).await,
+            _ => None,
+        };
+        self.next(record, now, is_due, acknowledged)
+    }
+
+    /// Counts those that use what was published; none where nobody is waited for, as in an emergency. Without an answer nobody is known to.
     pub(super) async fn acknowledged(&self, record: &Record) -> Option<Acknowledged> {
-        let (Phase::Published { .. }, Some(wanted), Some(last)) =
+        let (Phase::Published { attempt, .. }, Some(wanted), Some(last)) =
             (record.course.phase(), self.rotation.acknowledge, record.course.last())
         else {
             return None;
         };
+        if attempt.is_emergency {
+            return None;
+        }
         let all = self.acknowledgements().await.unwrap_or_else(|error| {
             warn!(rotation = self.rotation.name, %error, "it is not known who uses the new value");
             Acknowledgements::default()
@@ -54,11 +66,11 @@ impl Rotator {
         Some(Acknowledged { count: all.count(&last.revision), expected: wanted.expect })
     }
 
-    /// Checks, before anything is changed, that replicas could be heard.
-    pub(super) async fn check_acknowledgements(&self) -> Result<()> {
+    /// Checks, before anything is changed, that replicas could be heard. An emergency waits for nobody.
+    pub(super) async fn check_acknowledgements(&self, attempt: &Attempt) -> Result<()> {
         match self.rotation.acknowledge {
-            Some(_) => self.acknowledgements().await.map(drop),
-            None => Ok(()),
+            Some(_) if !attempt.is_emergency => self.acknowledgements().await.map(drop),
+            _ => Ok(()),
         }
     }
 

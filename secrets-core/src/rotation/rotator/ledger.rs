@@ -55,7 +55,8 @@ impl Rotator {
     /// Writes the record down after a step: held while there is more to do, and without the values when they are not needed any more.
     pub(super) async fn settle(&self, open: &mut Open) -> Result<()> {
         let now = self.clock.now();
-        let rests = matches!(open.record.course.next(now, false), Step::Rest | Step::WaitUntil(_));
+        let next = self.next_heard(&open.record, now, false).await;
+        let rests = matches!(next, Step::Rest | Step::WaitUntil(_));
         let goes_on = !rests || self.must_not_rest(&open.record.course);
         open.record.hold = goes_on.then(|| self.hold(now));
         if matches!(open.record.course.phase(), Phase::Idle) {

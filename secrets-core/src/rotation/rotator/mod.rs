@@ -117,13 +117,12 @@ impl Rotator {
     /// Does everything that there is to be done now, and what `ask` wants.
     ///
     /// # Errors
-    /// What failed first. What has to be done about it later is written down.
+    /// What failed first, unless something was published after it. What has to be done about it later is written down.
     ///
     /// # Cancel safety
     /// What was begun is gone on with by the next call, of whatever rotator.
     pub async fn advance(&self, ask: &Ask) -> Result<Progress> {
-        let advanced = self.advance_to_rest(ask).await;
-        advanced.map_err(|error| named(error, &self.rotation.target).with("rotation", &self.rotation.name))
+        self.advance_telling(ask).await.1
     }
 }
 

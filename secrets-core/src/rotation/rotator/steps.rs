@@ -51,7 +51,7 @@ impl Rotator {
         let (begun_at, base) = (self.clock.now(), found.revision);
         let attempt = Attempt { token, begun_at, base, is_emergency: ask.revoke_old };
         self.strategy.check(attempt.turn(&new, old.as_ref())).await?;
-        self.check_acknowledgements().await?;
+        self.check_acknowledgements(&attempt).await?;
         (record.new, record.old) = (Some(new), old);
         Ok(Event::Created(attempt))
     }

@@ -23,6 +23,8 @@ pub(super) struct Incidents {
     token: TokenSource,
     reports: Limit,
     rotations: Limit,
+    /// Of the lines about those who have no right to report: the counts have them all.
+    refusals: Limit,
     counts: [AtomicU64; Outcome::ALL.len()],
     server: ServerHandle,
     clock: Clock,
@@ -78,6 +80,7 @@ impl Incidents {
         Ok(Self {
             reports: Limit::new(REPORTS_PER_MINUTE, Duration::from_secs(60)),
             rotations: Limit::new(config.per_hour as usize, Duration::from_secs(3600)),
+            refusals: Limit::new(REFUSALS_PER_MINUTE, Duration::from_secs(60)),
             counts: Default::default(),
             config,
             token,
@@ -106,7 +109,9 @@ impl Incidents {
 
     async fn judge(&self, request: Request) -> (Outcome, Response) {
         if !self.is_known(request.headers()).await {
-            warn!(target: AUDIT, outcome = Outcome::Refused.as_str(), "incident");
+            if self.refusals.take("", self.clock.instant()).is_ok() {
+                warn!(target: AUDIT, outcome = Outcome::Refused.as_str(), "incident");
+            }
             let challenge = (header::WWW_AUTHENTICATE, "Bearer");
             return (
                 Outcome::Refused,
@@ -116,14 +121,17 @@ impl Incidents {
         if let Err(wait) = self.reports.take("", self.clock.instant()) {
             return (Outcome::Limited, too_many(wait));
         }
-        let Ok(body) = to_bytes(request.into_body(), Alert::MAX_BYTES).await else {
-            return (
-                Outcome::Invalid,
-                (StatusCode::PAYLOAD_TOO_LARGE, "the alert is too large, or was not sent whole\n")
-                    .into_response(),
-            );
+        let body = to_bytes(request.into_body(), Alert::MAX_BYTES);
+        let refused = match tokio::time::timeout(BODY, body).await {
+            Ok(Ok(body)) => return self.take(&body),
+            Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the alert is too large, or was not sent whole\n"),
+            Err(_) => (StatusCode::REQUEST_TIMEOUT, "the alert did not come in time\n"),
         };
-        match Alert::parse(&body) {
+        (Outcome::Invalid, refused.into_response())
+    }
+
+    fn take(&self, body: &[u8]) -> (Outcome, Response) {
+        match Alert::parse(body) {
             Ok(alert) => self.act(&alert),
             Err(error) => {
                 warn!(target: AUDIT, outcome = Outcome::Invalid.as_str(), %error, "incident");
@@ -178,13 +186,15 @@ impl Incidents {
             let (scheme, token) = value.as_bytes().split_at_checked(BEARER.len())?;
             scheme.eq_ignore_ascii_case(BEARER).then_some(token)
         });
-        match (presented, self.token.token().await) {
-            (Some(presented), Ok(token)) => token.len() >= SHORTEST_TOKEN && token.is_equal(presented),
-            (_, Err(error)) => {
-                warn!(%error, "no incident can be reported: the token cannot be read");
+        let Some(presented) = presented else { return false };
+        match self.token.token().await {
+            Ok(token) => token.len() >= SHORTEST_TOKEN && token.is_equal(presented),
+            Err(error) => {
+                if self.refusals.take("unread", self.clock.instant()).is_ok() {
+                    warn!(%error, "no incident can be reported: the token cannot be read");
+                }
                 false
             }
-            (None, Ok(_)) => false,
         }
     }
 }
@@ -199,3 +209,6 @@ const BEARER: &[u8] = b"Bearer ";
 const SHORTEST_TOKEN: usize = 20;
 /// More than a storm of alerts needs to be understood, and few enough to be read.
 const REPORTS_PER_MINUTE: usize = 120;
+const REFUSALS_PER_MINUTE: usize = 10;
+/// How long an alert may take to come.
+const BODY: Duration = Duration::from_secs(10);
