@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -207,6 +209,16 @@ fn an_end_lets_nobody_down() {
     assert_eq!(webhook.probe("/livez").unwrap().status, 200);
     // Whoever has not heard of it yet is still answered.
     webhook.review(&review(&pod()));
+    assert_eq!(webhook.process.wait_for_end(BOUND).code(), Some(0), "{}", webhook.process.stderr());
+}
+
+#[test]
+fn a_request_that_is_half_there_holds_up_no_end() {
+    let webhook = Webhook::start("0s");
+    let mut half = TcpStream::connect(format!("127.0.0.1:{}", webhook.probes)).unwrap();
+    half.write_all(b"GET /livez HTT").unwrap();
+    assert_eq!(webhook.probe("/livez").unwrap().status, 200);
+    webhook.process.signal(Signal::TERM);
     assert_eq!(webhook.process.wait_for_end(BOUND).code(), Some(0), "{}", webhook.process.stderr());
 }
 

@@ -146,7 +146,10 @@ fn providers(login: &Login, secrets: &Secrets, settings: &Settings) -> Result<Va
 
 /// Makes a delivery for each directory.
 fn deliveries(inline: &Inline, plan: &Plan, secrets: &Secrets) -> Value {
-    let mut on_change: Vec<Value> = inline.on_change.values().map(literal_value).collect();
+    let mut on_change: Vec<Value> = match plan.shape {
+        Shape::Once => Vec::new(),
+        _ => inline.on_change.values().map(literal_value).collect(),
+    };
     if plan.shape == Shape::Run {
         let commands: BTreeSet<&String> = inline.commands.values().collect();
         on_change.extend(
@@ -161,12 +164,11 @@ fn deliveries(inline: &Inline, plan: &Plan, secrets: &Secrets) -> Value {
         let entries: Vec<_> = inline.entries.iter().filter(|(_, entry)| is_here(entry)).collect();
         let files: Vec<Value> =
             entries.iter().map(|(name, entry)| file(name, entry, plan, secrets)).collect();
-        let used = |variable: &String| {
-            files.iter().any(|file| mentions(file["value"].as_str().unwrap_or_default(), variable))
-        };
+        let used: BTreeSet<&str> =
+            files.iter().filter_map(|file| file["value"].as_str()).flat_map(words).collect();
         let own: Map<_, _> = secrets
             .iter()
-            .filter(|(variable, _)| used(variable))
+            .filter(|(variable, _)| used.contains(variable.as_str()))
             .map(|(variable, secret)| (variable.clone(), secret.clone()))
             .collect();
         let mut delivery =
@@ -207,9 +209,9 @@ fn name(number: usize) -> String {
     if number == 0 { "secrets".into() } else { format!("secrets-{}", number + 1) }
 }
 
-/// Tells whether a word of `template` is `variable`. What is in no tag counts as well: a secret too many is read rather than one too few.
-fn mentions(template: &str, variable: &str) -> bool {
-    template.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == variable)
+/// Returns the words of a template, any of which may be a variable. What is in no tag counts as well: a secret too many is read rather than one too few.
+fn words(template: &str) -> impl Iterator<Item = &str> {
+    template.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }
 
 /// Writes a text so that it is taken as it is: a configuration fills in variables.

@@ -1,9 +1,10 @@
 //! The containers of Keywheel's, and what the pod's own containers get.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::names;
 use super::plan::{Plan, Shape};
+use super::resources::resources;
 use super::settings::Settings;
 use super::volumes::{self, Sight};
 use super::wishes::Wishes;
@@ -19,6 +20,8 @@ pub(super) struct Containers {
     pub(super) mounts: Vec<Value>,
     /// What goes before a target's command.
     pub(super) wrapper: Vec<String>,
+    /// The variables that what goes before it reads.
+    pub(super) environment: Vec<Value>,
 }
 
 /// Makes them.
@@ -28,7 +31,13 @@ pub(super) fn make(plan: &Plan, wishes: &Wishes, settings: &Settings) -> Contain
     let once = ["agent", "--once", "--config", names::CONFIG_FILE];
     let mounts =
         volumes::mounts(plan, if plan.shape == Shape::Run { Sight::Wrapped } else { Sight::Application });
-    let nothing = Containers { init: Vec::new(), main: Vec::new(), mounts, wrapper: Vec::new() };
+    let nothing = Containers {
+        init: Vec::new(),
+        main: Vec::new(),
+        mounts,
+        wrapper: Vec::new(),
+        environment: Vec::new(),
+    };
     match plan.shape {
         Shape::Native => {
             let mut sidecar = make(names::SIDECAR, &agent);
@@ -45,25 +54,22 @@ pub(super) fn make(plan: &Plan, wishes: &Wishes, settings: &Settings) -> Contain
         Shape::Run => {
             let mut install = make(names::INSTALL, &["install", names::INSTALLED]);
             install["volumeMounts"] = json!([{"name": names::PROGRAM, "mountPath": names::PROGRAM_PATH}]);
-            let wrapper = [names::INSTALLED, "run", "--config", names::CONFIG_FILE, "--"];
-            Containers { init: vec![install], wrapper: wrapper.map(str::to_owned).into(), ..nothing }
+            // The application's variables are its own, whatever they are called and hold.
+            let wrapper = [names::INSTALLED, "run", "--keep", "*", "--config", names::CONFIG_FILE, "--"];
+            let wrapper = wrapper.map(str::to_owned).into();
+            Containers { init: vec![install], wrapper, environment: environment(wishes), ..nothing }
         }
     }
 }
 
 fn container(name: &str, arguments: &[&str], plan: &Plan, wishes: &Wishes, settings: &Settings) -> Value {
-    let uid = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}});
-    let mut environment = vec![json!({"name": "KEYWHEEL_POD_UID", "valueFrom": uid})];
-    if let Some(level) = &wishes.sidecar.log_level {
-        environment.push(json!({"name": "KEYWHEEL_LOG", "value": level}));
-    }
     json!({
         "name": name,
         "image": wishes.sidecar.image.as_ref().unwrap_or(&settings.image),
         "command": [names::KEYWHEEL],
         "args": arguments,
-        "env": environment,
-        "resources": resources(wishes, settings),
+        "env": environment(wishes),
+        "resources": resources(&wishes.sidecar.resources, &settings.resources, plan.is_guaranteed),
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": {"drop": ["ALL"]},
@@ -79,6 +85,15 @@ fn container(name: &str, arguments: &[&str], plan: &Plan, wishes: &Wishes, setti
     })
 }
 
+fn environment(wishes: &Wishes) -> Vec<Value> {
+    let uid = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}});
+    let mut environment = vec![json!({"name": "KEYWHEEL_POD_UID", "valueFrom": uid})];
+    if let Some(level) = &wishes.sidecar.log_level {
+        environment.push(json!({"name": "KEYWHEEL_LOG", "value": level}));
+    }
+    environment
+}
+
 /// Asks whether the first generation is committed. What it needs of the network is the sidecar's own affair: the admin endpoint is a socket in its
 /// private volume. One that is not ready after five minutes is started again.
 fn startup() -> Value {
@@ -88,16 +103,4 @@ fn startup() -> Value {
         "timeoutSeconds": 5,
         "failureThreshold": 300,
     })
-}
-
-fn resources(wishes: &Wishes, settings: &Settings) -> Value {
-    let mut resources = Map::new();
-    let quantities =
-        settings.resources.iter().filter(|(name, _)| !wishes.sidecar.resources.contains_key(*name));
-    for (name, quantity) in quantities.chain(&wishes.sidecar.resources) {
-        if let Some((which, resource)) = name.split_once('-') {
-            resources.entry(which).or_insert_with(|| json!({}))[resource] = quantity.as_str().into();
-        }
-    }
-    resources.into()
 }

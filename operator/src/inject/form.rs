@@ -33,8 +33,8 @@ pub(super) fn object_name(value: &str) -> Result<String, String> {
 /// Reads names with commas between them.
 pub(super) fn names(value: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
-    match names.iter().any(String::is_empty) {
-        true => Err("must be names with commas between them".into()),
+    match names.iter().any(String::is_empty) || names.len() > MOST_NAMES {
+        true => Err(format!("must be names with commas between them, {MOST_NAMES} at most")),
         false => Ok(names),
     }
 }
@@ -55,8 +55,16 @@ pub(super) fn quantity(value: &str) -> Result<String, String> {
     let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
     let whole = number.split('.').all(|part| !part.is_empty()) && number.matches('.').count() <= 1;
-    let good = whole && value.len() <= 16 && ["", "m", "k", "M", "G", "Ki", "Mi", "Gi"].contains(&unit);
+    let good = whole && value.len() <= 16 && UNITS.iter().any(|(name, _)| *name == unit);
     good.then(|| value.to_owned()).ok_or_else(|| "must be a quantity such as 50m, 16Mi or 1".into())
+}
+
+/// Returns how much a quantity is.
+pub(super) fn amount(quantity: &str) -> f64 {
+    let digits = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
+    let (number, unit) = quantity.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map_or(1.0, |(_, factor)| *factor);
+    number.parse::<f64>().unwrap_or_default() * factor
 }
 
 /// Reads a user's or group's number, but for root's.
@@ -100,6 +108,17 @@ pub(super) fn mode(value: &str) -> Result<(), String> {
     value.parse::<payload::Mode>().map(drop).map_err(|error| error.to_string())
 }
 
+const UNITS: [(&str, f64); 8] = [
+    ("", 1.0),
+    ("m", 1e-3),
+    ("k", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("Ki", 1024.0),
+    ("Mi", 1_048_576.0),
+    ("Gi", 1_073_741_824.0),
+];
+const MOST_NAMES: usize = 64;
 /// A volume there would hide what a container needs.
 const FORBIDDEN: [&str; 10] =
     ["/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sys", "/usr", "/var"];

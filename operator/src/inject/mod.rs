@@ -12,6 +12,7 @@ mod names;
 mod own;
 mod patch;
 mod plan;
+mod resources;
 mod settings;
 mod user;
 mod vault;
@@ -20,7 +21,7 @@ mod wishes;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use keywheel_core::registry::Registry;
 
 use self::annotations::Annotations;
@@ -84,6 +85,7 @@ impl Injector {
         all: &BTreeMap<String, String>,
         warnings: &mut Vec<String>,
     ) -> Result<Patch, Vec<String>> {
+        within_bounds(pod, all).map_err(|reason| vec![reason])?;
         let wishes = read(all, warnings)?;
         let plan = Plan::new(pod, &wishes, &self.settings, warnings)?;
         let generated = match &wishes.config_map {
@@ -93,6 +95,18 @@ impl Injector {
         let containers = containers::make(&plan, &wishes, &self.settings);
         let volumes = volumes::make(&plan, &wishes, &self.settings);
         Ok(patch::write(pod, &plan, containers, volumes, generated))
+    }
+}
+
+/// Refuses what no pod has before any of it is looked at: admission comes before the API server's own bounds.
+fn within_bounds(pod: &Pod, annotations: &BTreeMap<String, String>) -> Result<(), String> {
+    let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let init = |spec: &PodSpec| spec.init_containers.as_ref().map_or(0, Vec::len);
+    let containers = pod.spec.as_ref().map_or(0, |spec| spec.containers.len() + init(spec));
+    match (bytes > MAX_ANNOTATIONS, containers > MOST_CONTAINERS) {
+        (true, _) => Err("the annotations have more than 256 KiB".into()),
+        (_, true) => Err(format!("the pod has more than {MOST_CONTAINERS} containers")),
+        _ => Ok(()),
     }
 }
 
@@ -143,5 +157,8 @@ fn read(all: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Result<Wi
     if mistakes.is_empty() { Ok(wishes) } else { Err(mistakes) }
 }
 
+/// What the API server lets the annotations of an object have.
+const MAX_ANNOTATIONS: usize = 256 << 10;
+const MOST_CONTAINERS: usize = 256;
 const NOTHING: &str = "the pod has the label keywheel.dev/inject and names no secret; set keywheel.dev/secret-NAME to a reference such as \
     vault://secret/orders/db, or keywheel.dev/config to the name of a ConfigMap with a keywheel.yaml";

@@ -123,7 +123,10 @@ fn duration(value: &str) -> Result<Duration, String> {
 
 /// Reads a mapping in YAML, as it would stand in a configuration.
 fn mapping(value: &str) -> Result<Value, String> {
-    match serde_saphyr::from_str::<Value>(value) {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {max_aliases: 0, max_depth: 32, max_nodes: 2_000, max_total_scalar_bytes: 64 << 10},
+    };
+    match serde_saphyr::from_str_with_options::<Value>(value, options) {
         Ok(mapping @ Value::Object(_)) => Ok(mapping),
         Ok(_) => Err("must be a mapping, as in {http: {url: …}}".into()),
         Err(error) => Err(match error.location() {

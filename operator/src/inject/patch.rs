@@ -43,6 +43,11 @@ pub(super) fn write(
             // `add` of a member that is there replaces it.
             patch.push(Operation::add(format!("{path}/command"), serde_json::json!(wrapped)));
         }
+        let own = target.container.env.as_ref();
+        let is_own =
+            |added: &Value| own.into_iter().flatten().any(|variable| added["name"] == variable.name.as_str());
+        let added = containers.environment.iter().filter(|added| !is_own(added)).cloned().collect();
+        patch.extend(append(&format!("{path}/env"), own, added));
         let mounts = target.container.volume_mounts.as_ref();
         patch.extend(append(&format!("{path}/volumeMounts"), mounts, containers.mounts.clone()));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::names;
+use super::resources::is_guaranteed;
 use super::settings::Settings;
 use super::user::User;
 use super::wishes::{Mode, Wishes};
@@ -20,6 +21,10 @@ pub(super) struct Plan {
     pub(super) directories: Vec<String>,
     /// The place of the first container of ours among the init containers.
     pub(super) first: usize,
+    /// Whether there is a volume for state: where nobody comes after the first, a configuration of the pod's own may still name it.
+    pub(super) has_state: bool,
+    /// Whether the pod is guaranteed what it may use.
+    pub(super) is_guaranteed: bool,
 }
 
 /// Which containers of Keywheel's a pod gets.
@@ -65,11 +70,22 @@ impl Plan {
         };
         let containers: Vec<&Container> = targets.iter().map(|target| &target.container).collect();
         let user = match shape {
-            Shape::Run => User::of_the_application(),
+            Shape::Run => User::of_the_application(spec, &containers),
             _ => User::beside(spec, &containers, (wishes.user, wishes.group)),
         };
         let directories = directories(wishes);
-        let plan = Self { shape, targets, user, directories, first: first(spec, wishes.placement.last) };
+        if directories.len() > MOST_DIRECTORIES {
+            return Err(vec![format!("a pod has at most {MOST_DIRECTORIES} directories of secrets")]);
+        }
+        let plan = Self {
+            shape,
+            targets,
+            user,
+            directories,
+            first: first(spec, wishes.placement.last),
+            has_state: shape != Shape::Once || wishes.config_map.is_some(),
+            is_guaranteed: is_guaranteed(spec),
+        };
         wrong.extend(plan.taken(spec));
         wrong.extend(plan.unfit(spec));
         wrong.extend(told(wishes, shape, spec, warnings));
@@ -95,14 +111,14 @@ impl Plan {
         for volume in volumes.filter(|name| is_own_volume(name)) {
             taken.push(format!("the pod has a volume `{volume}` of its own; call it by another name"));
         }
-        let mut paths: BTreeSet<&str> = self.directories.iter().map(String::as_str).collect();
+        let mut paths: Vec<&str> = self.directories.iter().map(String::as_str).collect();
         if self.shape == Shape::Run {
             paths.extend([names::STATE_PATH, names::TOKEN_PATH, names::CONFIG_PATH, names::PROGRAM_PATH]);
         }
         for Target { container, .. } in &self.targets {
             let mounts =
                 container.volume_mounts.iter().flatten().map(|mount| mount.mount_path.trim_end_matches('/'));
-            for path in mounts.filter(|path| paths.contains(path)) {
+            for path in mounts.filter(|path| paths.iter().any(|own| holds(own, path))) {
                 let name = &container.name;
                 taken.push(format!(
                     "container `{name}` has a volume at {path}; set keywheel.dev/directory to another path"
@@ -120,11 +136,8 @@ impl Plan {
             unfit.push(NEVER_ENDS.into());
         }
         for (index, path) in self.directories.iter().enumerate() {
-            let nests = |other: &String| other != path && path.starts_with(&format!("{other}/"));
-            if self.directories.iter().any(nests)
-                || self.directories[..index].contains(path)
-                || is_own_path(path)
-            {
+            let mut others = self.directories.iter().enumerate().filter(|(other, _)| *other != index);
+            if others.any(|(_, other)| holds(other, path)) || is_own_path(path) {
                 unfit.push(format!(
                     "{path} cannot be a directory of secrets: it lies in, or holds, another one"
                 ));
@@ -191,8 +204,14 @@ fn told(wishes: &Wishes, shape: Shape, spec: &PodSpec, warnings: &mut Vec<String
     if shape != Shape::Run && !wishes.inline.commands.is_empty() {
         once.insert("agent-inject-command-NAME is left out: a command is run in the application's container, with keywheel.dev/mode: run alone");
     }
+    if shape == Shape::Once && wishes.config_map.is_none() && !wishes.inline.on_change.is_empty() {
+        warnings.push(
+            "on-change-NAME is left out: with keywheel.dev/mode: once, nothing changes after the pod's start"
+                .into(),
+        );
+    }
     for (name, notifier) in &wishes.inline.on_change {
-        if shape == Shape::Run || wishes.config_map.is_some() {
+        if matches!(shape, Shape::Run | Shape::Once) || wishes.config_map.is_some() {
             continue;
         }
         if notifier.get("restart").is_some() {
@@ -254,14 +273,28 @@ fn is_own_volume(name: &str) -> bool {
     secrets || [names::STATE, names::TOKEN, names::CONFIG, names::PROGRAM].contains(&name)
 }
 
-/// Tells whether a path is, holds or lies in a place of Keywheel's own.
+/// Tells whether a path is, holds or lies in a place of Keywheel's own, or of the kubelet's.
 fn is_own_path(path: &str) -> bool {
-    let own = [names::STATE_PATH, names::TOKEN_PATH, names::CONFIG_PATH, names::PROGRAM_PATH];
-    own.iter().any(|own| {
-        *own == path || own.starts_with(&format!("{path}/")) || path.starts_with(&format!("{own}/"))
-    })
+    let own = [names::STATE_PATH, names::TOKEN_PATH, names::CONFIG_PATH, names::PROGRAM_PATH, ACCOUNT_PATH];
+    own.iter().any(|own| holds(own, path) || holds(path, own))
 }
 
+/// Tells whether `inner` is `outer` or lies in it.
+fn holds(outer: &str, inner: &str) -> bool {
+    let rest = real(inner).strip_prefix(real(outer));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns what a path is: in most images, `/var/run` is a link to `/run`.
+fn real(path: &str) -> &str {
+    let below_var = path.strip_prefix("/var").filter(|rest| *rest == "/run" || rest.starts_with("/run/"));
+    below_var.unwrap_or(path)
+}
+
+/// Where the kubelet puts the token of the pod's service account.
+const ACCOUNT_PATH: &str = "/var/run/secrets/kubernetes.io";
+/// Each is a volume, and a delivery with all that is to be told.
+const MOST_DIRECTORIES: usize = 16;
 /// The proxies that service meshes put into pods.
 const PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 const NEVER_ENDS: &str = "the pod is to end, and a sidecar beside it never would in a cluster without native sidecars (Kubernetes 1.29); set \

@@ -44,8 +44,19 @@ impl User {
     }
 
     /// Returns whom the program runs as that is the application's parent: the application. The user is that of what prepares for it.
-    pub(super) fn of_the_application() -> Self {
-        Self { uid: NOBODY, gid: NOBODY, file_mode: "0440" }
+    ///
+    /// An application that may begin as root may go on as somebody else: its files are for everybody.
+    pub(super) fn of_the_application(spec: &PodSpec, targets: &[&Container]) -> Self {
+        let of_pod = spec.security_context.as_ref();
+        let is_never_root = targets.iter().all(|target| {
+            let own = target.security_context.as_ref();
+            let user = own.and_then(|own| own.run_as_user).or_else(|| of_pod.and_then(|pod| pod.run_as_user));
+            let non_root = own
+                .and_then(|own| own.run_as_non_root)
+                .or_else(|| of_pod.and_then(|pod| pod.run_as_non_root));
+            user.map_or(non_root == Some(true), |user| user > 0)
+        });
+        Self { uid: NOBODY, gid: NOBODY, file_mode: if is_never_root { "0440" } else { "0444" } }
     }
 
     /// Tells whether files for owner and group alone would be out of the application's reach.

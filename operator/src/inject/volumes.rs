@@ -25,7 +25,7 @@ pub(super) fn make(plan: &Plan, wishes: &Wishes, settings: &Settings) -> Vec<Val
         |name: String, size: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}});
     let mut volumes: Vec<Value> =
         (0..plan.directories.len()).map(|number| memory(secrets(number), size)).collect();
-    if plan.shape != Shape::Once {
+    if plan.has_state {
         volumes.push(memory(names::STATE.into(), STATE_SIZE));
     }
     volumes.push(token(wishes, settings));
@@ -49,7 +49,7 @@ pub(super) fn mounts(plan: &Plan, sight: Sight) -> Vec<Value> {
     if sight == Sight::Application {
         return mounts;
     }
-    if plan.shape != Shape::Once {
+    if plan.has_state {
         mounts.push(mount(names::STATE, names::STATE_PATH, true));
     }
     mounts.push(mount(names::TOKEN, names::TOKEN_PATH, false));
@@ -70,12 +70,13 @@ fn token(wishes: &Wishes, settings: &Settings) -> Value {
 
 /// The configuration: a ConfigMap, or what the annotations became, with the authority of the secrets' source beside it.
 fn config(wishes: &Wishes) -> Value {
-    if let Some(name) = &wishes.config_map {
-        return json!({"name": names::CONFIG, "configMap": {"name": name}});
-    }
-    let field =
-        json!({"apiVersion": "v1", "fieldPath": format!("metadata.annotations['{}']", names::GENERATED)});
-    let mut sources = vec![json!({"downwardAPI": {"items": [{"path": "keywheel.yaml", "fieldRef": field}]}})];
+    let mut sources = vec![match &wishes.config_map {
+        Some(name) => json!({"configMap": {"name": name}}),
+        None => {
+            let field = json!({"apiVersion": "v1", "fieldPath": format!("metadata.annotations['{}']", names::GENERATED)});
+            json!({"downwardAPI": {"items": [{"path": "keywheel.yaml", "fieldRef": field}]}})
+        }
+    }];
     if let Some(name) = &wishes.inline.login.ca_config_map {
         sources.push(json!({"configMap": {"name": name, "items": [{"key": "ca.crt", "path": "ca.crt"}]}}));
     }

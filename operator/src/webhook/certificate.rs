@@ -145,10 +145,11 @@ impl Served {
         self.0.write().unwrap_or_else(PoisonError::into_inner).is_retired = true;
     }
 
-    /// Tells whether reviews can be sent here.
-    pub(super) fn is_ready(&self) -> bool {
+    /// Tells whether reviews can be sent here: there is a certificate that is still valid, and more of them are wanted.
+    pub(super) fn is_ready(&self, now: Timestamp) -> bool {
         let standing = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        standing.certificate.is_some() && !standing.is_retired
+        standing.certificate.as_ref().is_some_and(|certificate| certificate.ends_at > now)
+            && !standing.is_retired
     }
 
     /// Returns when the certificate ends.
@@ -168,3 +169,20 @@ impl ResolvesServerCert for Served {
 /// What the name of every authority of ours begins with.
 pub(super) const OWN: &str = "keywheel-webhook ";
 const SKEW: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_a_certificate_that_has_ended() {
+        let (served, now, life) = (Served::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(3600));
+        assert!(!served.is_ready(now));
+        let issued = issue("a", &["k.svc".to_owned()], now, life).unwrap();
+        served.replace(issued.certificate);
+        assert!(served.is_ready(now) && served.is_ready(now + Duration::from_secs(3599)));
+        assert!(!served.is_ready(now + life));
+        served.retire();
+        assert!(!served.is_ready(now));
+    }
+}

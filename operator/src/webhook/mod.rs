@@ -4,6 +4,8 @@
 //! connections -> TLS (a certificate that is replaced while it serves) -> review -> Injector
 //! ```
 
+mod accept;
+mod body;
 pub mod bundle;
 pub mod certificate;
 pub mod files;
@@ -22,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
+use self::body::Room;
 pub use self::certificate::{CertificateError, Served};
 pub use self::files::Files;
 pub use self::metrics::Metrics;
@@ -67,9 +70,13 @@ impl Webhook {
             injector: Arc::new(self.injector),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
+            room: Room::default(),
         };
         let reviews = serve::run(self.reviews, served.clone(), shared, stopped.clone());
-        let probes = probes::run(self.probes, served.clone(), metrics, stopped);
+        let probes = async {
+            probes::run(self.probes, served.clone(), metrics, clock.clone(), stopped).await;
+            Ok(())
+        };
         let certificates = async {
             match self.source {
                 Source::Files(files) => files.follow(&served).await,

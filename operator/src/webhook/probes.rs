@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
+use keywheel_core::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::WebhookError;
+use super::accept::{self, Service};
 use super::certificate::Served;
 use super::metrics::Metrics;
 
@@ -17,10 +18,11 @@ pub(super) async fn run(
     listener: TcpListener,
     served: Served,
     metrics: Arc<Metrics>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), WebhookError> {
+    clock: Clock,
+    stopped: watch::Receiver<bool>,
+) {
     let ready = served.clone();
-    let readyz = async move || match ready.is_ready() {
+    let readyz = async move || match ready.is_ready(clock.now()) {
         true => (StatusCode::OK, "ready\n"),
         false => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -37,12 +39,8 @@ pub(super) async fn run(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(shown));
-    let stop = async move {
-        // A dropped sender stops it, too.
-        stopped.wait_for(|stop| *stop).await.ok();
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.map_err(|error| WebhookError {
-        reason: format!("the probes' server ended: {error}"),
-        is_denied: false,
-    })
+    accept::run(listener, Service { acceptor: None, router, most: MOST }, stopped).await;
 }
+
+/// The kubelet and a few that collect metrics.
+const MOST: (usize, usize) = (64, 16);

@@ -1,6 +1,7 @@
 //! Tells the API server which authority to trust: in the MutatingWebhookConfiguration, by compare-and-set.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -27,7 +28,7 @@ pub(super) enum Attempt {
     Changed,
     /// Another replica was there first, or nobody answered; why.
     Again(String),
-    /// It will not work next time either.
+    /// Somebody has to allow it first.
     Denied(WebhookError),
 }
 
@@ -39,6 +40,12 @@ impl Configuration {
 
     /// Sees to it that every webhook of the configuration trusts `own`; what other replicas put there stays.
     pub(super) async fn publish(&self, own: &[&str], replica: &str, now: Timestamp) -> Attempt {
+        // Nobody may answer for ever: a connection that is gone without a word, say.
+        let attempt = tokio::time::timeout(WITHIN, self.attempt(own, replica, now));
+        attempt.await.unwrap_or_else(|_| Attempt::Again("the cluster's API server does not answer".into()))
+    }
+
+    async fn attempt(&self, own: &[&str], replica: &str, now: Timestamp) -> Attempt {
         let found = match self.api.get(&self.name).await {
             Ok(found) => found,
             Err(error) => return self.failed("get", &error),
@@ -60,12 +67,14 @@ impl Configuration {
         };
         let what =
             format!("the API server answers {} to {verb} mutatingwebhookconfigurations/{name}", status.code);
-        let denied = |advice: &str| {
-            Attempt::Denied(WebhookError { reason: format!("{what}; {advice}"), is_denied: true })
-        };
         match status.code {
-            401 | 403 => denied("allow this service account `get` and `patch` on that one object"),
-            404 => denied("make it first, or name another one with --webhook-configuration"),
+            401 | 403 => Attempt::Denied(WebhookError {
+                reason: format!("{what}; allow this service account `get` and `patch` on that one object"),
+                is_denied: true,
+            }),
+            404 => {
+                Attempt::Again(format!("{what}; make it, or name another one with --webhook-configuration"))
+            }
             _ => Attempt::Again(what),
         }
     }
@@ -88,6 +97,9 @@ fn change(
     let version = &found.metadata.resource_version;
     (!changed.is_empty()).then(|| json!({"metadata": {"resourceVersion": version}, "webhooks": changed}))
 }
+
+/// For both requests.
+const WITHIN: Duration = Duration::from_secs(30);
 
 impl fmt::Debug for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

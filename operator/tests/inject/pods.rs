@@ -68,12 +68,14 @@ pub(crate) fn check(injector: &Injector, before: &Value, patch: &Patch) {
                 object.remove("volumeMounts");
                 if wraps {
                     object.remove("command");
+                    object.remove("env");
                 }
             }
             assert_eq!(rest, expected, "nothing else of a container changes");
-            let mounts =
-                |container: &Value| container["volumeMounts"].as_array().cloned().unwrap_or_default();
-            let (had, has) = (mounts(own), mounts(now));
+            let list = |container: &Value, key: &str| container[key].as_array().cloned().unwrap_or_default();
+            let (had, has) = (list(own, "env"), list(now, "env"));
+            assert_eq!(has[..had.len()], had, "variables stay as they are");
+            let (had, has) = (list(own, "volumeMounts"), list(now, "volumeMounts"));
             assert_eq!(has[..had.len()], had, "mounts stay, in their order");
             assert!(wraps || has[had.len()..].iter().all(|mount| mount["readOnly"] == true), "{has:?}");
             if let (true, Some(command)) = (wraps, own["command"].as_array()) {

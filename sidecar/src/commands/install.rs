@@ -7,28 +7,42 @@ use std::path::Path;
 
 use crate::exit::Failure;
 
-/// Copies this program to `file`, for everybody to run and nobody to write. What is there is taken away first: it may be running.
+/// Copies this program to `file`, for everybody to run and nobody to write. It takes the place of what is there, which may be running, as a whole.
 pub(crate) fn install(file: &Path) -> Result<(), Failure> {
-    let copied = match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::copy("/proc/self/exe", file),
-    };
-    copied
-        .and_then(|_| fs::set_permissions(file, Permissions::from_mode(0o555)))
-        .map_err(|error| Failure::other(format!("cannot install {}: {error}", file.display())))
+    replace(file).map_err(|error| Failure::other(format!("cannot install {}: {error}", file.display())))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program is no delivered file")]
+fn replace(file: &Path) -> io::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    // An earlier copy that came to no end cannot be written over.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::copy("/proc/self/exe", &beside)?;
+    fs::set_permissions(&beside, Permissions::from_mode(0o555))?;
+    fs::rename(&beside, file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
     fn a_copy_takes_the_place_of_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keywheel");
-        for _ in 0..2 {
-            install(&file).unwrap();
-        }
+        // A copy that was broken off, and one that is there.
+        fs::copy("/proc/self/exe", folder.path().join("keywheel.new")).unwrap();
+        install(&file).unwrap();
+        let running = fs::File::open(&file).unwrap();
+        install(&file).unwrap();
+        assert_eq!(running.metadata().unwrap().nlink(), 0, "what is open is not written over");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let metadata = fs::metadata(&file).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o555);
         assert_eq!(fs::read(&file).unwrap(), fs::read("/proc/self/exe").unwrap());

@@ -55,7 +55,7 @@ fn read_entries(annotations: &mut Annotations<'_>, inline: &mut Inline) {
         annotations.mistake(&format!("agent-inject-template-file-{name}"), reason);
     }
     for (name, path) in annotations.named("agent-inject-secret-") {
-        match form::name(name).and_then(|()| template::reference(path, false)) {
+        match form::name(name).and_then(|()| template::reference(path, true)) {
             Ok(reference) => drop(inline.entries.insert(name.into(), all_fields(name, reference))),
             Err(reason) => annotations.mistake(&format!("agent-inject-secret-{name}"), &reason),
         }

@@ -20,7 +20,7 @@ pub(super) struct Translated {
 /// Whatever would not come out as the Vault Agent has it: a template is translated wholly, or refused.
 pub(super) fn translate(source: &str, variable: &str) -> Result<Translated, String> {
     let mut translation =
-        Translation { variable, out: String::new(), secrets: BTreeMap::new(), open: Vec::new() };
+        Translation { variable, out: String::new(), secrets: BTreeMap::new(), begun: 0, open: Vec::new() };
     for part in go::parts(source)? {
         match part {
             Part::Text(text) => translation.text(text),
@@ -33,24 +33,28 @@ pub(super) fn translate(source: &str, variable: &str) -> Result<Translated, Stri
     }
 }
 
-/// Turns a path of Vault's API into a reference. Data of KV version 2 is at `MOUNT/data/PATH` there, and at `MOUNT/PATH` for people and for Keywheel.
+/// Turns a path of Vault's API into a reference. Where `may_be_data`, data of KV version 2, which is at `MOUNT/data/PATH` there, is at `MOUNT/PATH`,
+/// as for people and for Keywheel, and may be of a version: `?version=N`.
 ///
 /// # Errors
 /// A path that no reference can have.
-pub(super) fn reference(path: &str, is_data: bool) -> Result<String, String> {
-    let path = path.trim_matches('/');
-    let logical = match path.split_once('/') {
-        Some((mount, rest)) => match rest.strip_prefix("data/") {
-            Some(below) => format!("{mount}/{below}"),
-            // The mount may have a path of its own.
-            None if is_data => path.replacen("/data/", "/", 1),
-            None => path.to_owned(),
-        },
-        None => path.to_owned(),
+pub(super) fn reference(path: &str, may_be_data: bool) -> Result<String, String> {
+    let (path, version) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
     };
-    let encoded = logical.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace(' ', "%20");
+    let is_version =
+        |query: &str| query.strip_prefix("version=").is_some_and(|number| number.parse::<u32>().is_ok());
+    if version.is_some_and(|query| !may_be_data || !path.contains(DATA) || !is_version(query)) {
+        return Err("has a `?` with more than the version of a secret of KV version 2".into());
+    }
+    let path = path.trim_matches('/');
+    // The mount may have a path of its own.
+    let logical = if may_be_data { path.replacen(DATA, "/", 1) } else { path.to_owned() };
+    let encoded = logical.replace('%', "%25").replace('#', "%23").replace(' ', "%20");
+    let query = version.map(|version| format!("?{version}")).unwrap_or_default();
     let reference: SecretRef =
-        format!("vault://{encoded}").parse().map_err(|_| "is not the path of a secret")?;
+        format!("vault://{encoded}{query}").parse().map_err(|_| "is not the path of a secret")?;
     Ok(reference.to_string())
 }
 
@@ -58,6 +62,8 @@ struct Translation<'a> {
     variable: &'a str,
     out: String,
     secrets: BTreeMap<String, String>,
+    /// How many blocks have begun; each has the next number in its variables, so that none hides another's.
+    begun: usize,
     open: Vec<Open>,
 }
 
@@ -108,7 +114,8 @@ impl Translation<'_> {
             }
             ["range", key, ",", value, ":=", place] if key.starts_with('$') && value.starts_with('$') => {
                 let map = self.place(place)?;
-                let number = self.open.len();
+                self.begun += 1;
+                let number = self.begun;
                 let [of_key, of_value] = [format!("key_{number}"), format!("value_{number}")];
                 self.tag(BLOCK, trims, &format!("for {of_key}, {of_value} in {map} | items"));
                 let names = [((*key).to_owned(), of_key), ((*value).to_owned(), of_value)];
@@ -118,8 +125,8 @@ impl Translation<'_> {
                 Some(Open::Range { .. }) => self.tag(BLOCK, trims, "endfor"),
                 Some(Open::With { variable, path, parameters, level }) => {
                     let mut reference = reference(&path, level == Some(Level::Data))?;
-                    for (index, parameter) in parameters.iter().enumerate() {
-                        reference.push(if index == 0 { '?' } else { '&' });
+                    for parameter in &parameters {
+                        reference.push(if reference.contains('?') { '&' } else { '?' });
                         reference.push_str(parameter);
                     }
                     reference.parse::<SecretRef>().map_err(|error| error.to_string())?;
@@ -151,7 +158,8 @@ impl Translation<'_> {
             Ok(format!("{}={}", encode(name), encode(value)))
         });
         let parameters = parameters.collect::<Result<Vec<_>, String>>()?;
-        let variable = format!("{}_{}", self.variable, self.secrets.len() + self.open.len() + 1);
+        self.begun += 1;
+        let variable = format!("{}_{}", self.variable, self.begun);
         self.open.push(Open::With { variable, path: (*path).clone(), parameters, level: None });
         Ok(())
     }
@@ -190,7 +198,7 @@ impl Translation<'_> {
     /// Translates `.Data.KEY`, `.Data.data.KEY` and the maps themselves.
     fn place(&mut self, place: &str) -> Result<String, String> {
         // Within a range, the dot is another one.
-        let Some(Open::With { variable, level, .. }) =
+        let Some(Open::With { variable, path, level, .. }) =
             self.open.last_mut().filter(|_| place.starts_with('.'))
         else {
             return self.outer_place(place);
@@ -198,6 +206,9 @@ impl Translation<'_> {
         let steps: Vec<&str> = place.split('.').skip(1).collect();
         let (now, keys) = match steps.as_slice() {
             ["Data", "data", keys @ ..] => (Level::Data, keys),
+            ["Data"] | ["Data", "metadata", ..] if path.contains(DATA) => {
+                return Err("of a secret of KV version 2, `.Data.data` alone can be read".into());
+            }
             ["Data", keys @ ..] => (Level::Fields, keys),
             _ => return Err(unknown(&[place])),
         };
@@ -242,6 +253,8 @@ fn unknown(words: &[&str]) -> String {
     )
 }
 
+/// What comes after the mount in the path of a secret of KV version 2.
+const DATA: &str = "/data/";
 const VALUE: [&str; 2] = ["{{", "}}"];
 const BLOCK: [&str; 2] = ["{%", "%}"];
 const COMMENT: [&str; 2] = ["{#", "#}"];
@@ -290,7 +303,7 @@ mod tests {
         );
         assert_eq!(
             text,
-            "{#  #}{% for key_1, value_1 in db_1 | items %}export {{ key_1 }}={{ value_1 | json }}\n{% endfor %}{#  #}"
+            "{#  #}{% for key_2, value_2 in db_1 | items %}export {{ key_2 }}={{ value_2 | json }}\n{% endfor %}{#  #}"
         );
         let (text, _) = translated(
             "{{ with secret \"kv/data/a\" }}{{ index .Data.data \"a-b\" }}{{ .Data.data | toJSON }}{{ end }}",
@@ -309,6 +322,45 @@ mod tests {
         );
         assert_eq!(text, "{#  #}{{ db_1[\"x\"] }}{#  #}{{ db_2[\"y\"] }}{#  #}{#  #}");
         assert_eq!(secrets, [secret("db_1", "vault://team/kv/a"), secret("db_2", "vault://kv/b")]);
+    }
+
+    #[test]
+    fn no_secret_has_the_variable_of_another() {
+        let (text, secrets) = translated(
+            "{{ with secret \"a/x\" }}{{ range $k, $v := .Data }}{{ with secret \"b/x\" }}{{ .Data.p }}{{ end }}{{ end }}{{ with secret \"c/x\" }}{{ .Data.p }}{{ end }}{{ end }}",
+        );
+        let references: Vec<_> = secrets.iter().map(|(_, reference)| reference.as_str()).collect();
+        assert_eq!(references, ["vault://a/x", "vault://b/x", "vault://c/x"], "{text}");
+        let key = translate(
+            "{{ with secret \"a/x\" }}{{ range $k, $v := .Data }}{{ with secret \"b/x\" }}{{ .Data.p }}{{ end }}{{ end }}{{ end }}",
+            "key",
+        );
+        let key = key.unwrap();
+        assert!(
+            key.secrets.keys().all(|variable| !key.text.contains(&format!("for {variable},"))),
+            "{}",
+            key.text
+        );
+    }
+
+    #[test]
+    fn a_path_of_the_api_becomes_one_for_people() {
+        for (path, expected) in [
+            ("secret/data/orders/db", "vault://secret/orders/db"),
+            ("/secret/data/data/db/", "vault://secret/data/db"),
+            ("team/kv/data/orders", "vault://team/kv/orders"),
+            ("secret/data/orders?version=2", "vault://secret/orders?version=2"),
+            ("database/creds/orders", "vault://database/creds/orders"),
+        ] {
+            assert_eq!(reference(path, true).as_deref(), Ok(expected));
+        }
+        for bad in
+            ["secret/data/x?version=", "secret/data/x?list=true", "database/creds/x?version=2", "a?b?c"]
+        {
+            assert!(reference(bad, true).is_err(), "{bad}");
+        }
+        let (_, secrets) = translated("{{ with secret \"kv/data/a\" }}{{ .Data.x }}{{ end }}");
+        assert_eq!(secrets, [secret("db_1", "vault://kv/data/a")], "a folder of KV version 1");
     }
 
     #[test]
@@ -335,6 +387,9 @@ mod tests {
             "{{ \"open",
             "{{",
             "{{ with secret \"a/b\" }}{{ .Data..x }}{{ end }}",
+            "{{ with secret \"a/data/b\" }}{{ .Data.metadata.version }}{{ end }}",
+            "{{ with secret \"a/data/b\" }}{{ .Data | toJSON }}{{ end }}",
+            "{{ with secret \"a/data/b?list=true\" }}{{ .Data.data.x }}{{ end }}",
         ] {
             assert!(translate(bad, "db").is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! The steps of a delivery's transaction, performed.
 
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::content::Content;
 use super::values::{Newest, Secrets, versions};
@@ -150,7 +150,9 @@ impl Delivery {
             Ok(report) => info!(delivery = self.name(), notifier = %notifier, %report, "told"),
             Err(error) => {
                 let error = self.here(error);
-                self.state.send_modify(|state| state.is_untold |= told.required);
+                // Whoever starts with the first generation cannot answer before it is there.
+                let is_owed = told.required && !self.may_be_early(notifier);
+                self.state.send_modify(|state| state.is_untold |= is_owed);
                 let outcome = self.note(Event::NotTold).await;
                 self.lament(outcome, &error);
                 return Err(error);
@@ -160,6 +162,25 @@ impl Delivery {
         let outcome = self.note(Event::Told).await;
         self.conclude(outcome).await;
         Ok(())
+    }
+
+    /// Tells one notifier, for whoever does not come back to try again.
+    pub(super) async fn tell_once(&mut self, index: usize) -> Result<()> {
+        let told = self.tell(index).await;
+        let Err(error) = told else { return Ok(()) };
+        let notifier = self.config.change.on_change.get(index).map(|told| &told.notifier);
+        if !notifier.is_some_and(|notifier| self.may_be_early(notifier)) {
+            return Err(error);
+        }
+        warn!(delivery = self.name(), %error, "nobody is there yet to be told of the first generation");
+        let outcome = self.note(Event::Told).await;
+        self.conclude(outcome).await;
+        Ok(())
+    }
+
+    /// Tells whether the application that is asked may be waiting for this very generation: a pod's containers start once it is there.
+    fn may_be_early(&self, notifier: &Notifier) -> bool {
+        matches!(notifier, Notifier::Http(_)) && self.journal.transaction().base().is_none()
     }
 
     /// Has `notifier` tell of what is visible. The first generation is news to nobody who is not there yet, and none to pods that begin with it.

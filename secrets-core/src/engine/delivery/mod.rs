@@ -293,7 +293,7 @@ impl Delivery {
             hold_until: None,
             retry_at: None,
         }) {
-            self.tell(index).await?;
+            self.tell_once(index).await?;
         }
         Ok(self.state.borrow().generation.clone().unwrap_or_default())
     }

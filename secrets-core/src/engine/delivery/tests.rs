@@ -103,16 +103,29 @@ impl Stage {
     }
 
     fn start(&mut self, more: &str) {
+        self.start_text(&self.text(more));
+    }
+
+    /// Returns the configuration of a delivery that has `more` than its secret.
+    fn text(&self, more: &str) -> String {
         let directory = self.folder.path().join("out");
-        let text = format!(
+        format!(
             "deliveries:\n- name: orders\n  directory: {}\n  allow_disk: true\n  secrets: {{s: {{ref: memory://a, refresh: 1s}}}}\n{}",
             directory.display(),
             more.replace("FOLDER", &self.folder.path().display().to_string())
-        );
-        self.start_text(&text);
+        )
     }
 
     fn start_text(&mut self, text: &str) {
+        let engine = self.engine(text);
+        let (status, refresher) = (engine.status(), engine.refresher());
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let stopped = async { stopped.await.unwrap_or(super::super::Next::Nobody) };
+        let task = tokio::spawn(engine.run(stopped));
+        self.running = Some(Running { status, refresher, stop, task });
+    }
+
+    fn engine(&self, text: &str) -> super::super::Engine {
         let registry = crate::registry::Registry::default().with(self.memory.clone());
         let config = crate::config::Config::parse(
             std::path::Path::new("keywheel.yaml"),
@@ -123,13 +136,7 @@ impl Stage {
         .unwrap_or_else(|error| panic!("{error}"));
         let cluster = Cluster::new(self.marks.clone());
         let beside = super::super::Beside::default().with_cluster(Some(cluster));
-        let engine = super::super::Engine::build_beside(&config, &Clock::system(), &self.records, &beside);
-        let engine = engine.unwrap();
-        let (status, refresher) = (engine.status(), engine.refresher());
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let stopped = async { stopped.await.unwrap_or(super::super::Next::Nobody) };
-        let task = tokio::spawn(engine.run(stopped));
-        self.running = Some(Running { status, refresher, stop, task });
+        super::super::Engine::build_beside(&config, &Clock::system(), &self.records, &beside).unwrap()
     }
 
     async fn stop(&mut self) {
@@ -395,4 +402,54 @@ async fn the_first_look_waits_for_its_delay() {
     assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
     stage.sees("2").await;
     stage.stop().await;
+}
+
+/// Has an application that nobody listens for yet told by a request that it has to answer.
+#[cfg(feature = "http")]
+fn told_by_http() -> (std::net::SocketAddr, String) {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    (
+        address,
+        format!("  on_change: [{{http: {{method: POST, url: 'http://{address}/'}}, required: true}}]\n"),
+    )
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn the_first_generation_is_ready_before_anybody_answers_and_told_once_somebody_does() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut stage = Stage::new();
+    let (address, more) = told_by_http();
+    stage.start(&more);
+    stage.until("refused", |status| status.phase == "telling" && status.error.is_some()).await;
+    assert!(stage.status().is_ready(), "the application starts once it is: {:?}", stage.status());
+
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let application = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    });
+    stage.sees("1").await;
+    application.abort();
+    assert!(application.await.unwrap_err().is_cancelled());
+    stage.memory.set("a", [("k", "2")]);
+    stage.until("not told", |status| status.untold && !status.is_ready()).await;
+    stage.stop().await;
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn what_delivers_once_does_not_fail_because_nobody_is_there_before_the_first_generation() {
+    let stage = Stage::new();
+    let (_, more) = told_by_http();
+    stage.engine(&stage.text(&more)).once().await.unwrap();
+    assert_eq!(stage.visible(), "1");
+    stage.engine(&stage.text(&more)).once().await.unwrap();
+    stage.memory.set("a", [("k", "2")]);
+    let untold = stage.engine(&stage.text(&more)).once().await.unwrap_err();
+    assert_eq!((untold.kind(), stage.visible().as_str()), (ErrorKind::Notify, "2"));
 }
