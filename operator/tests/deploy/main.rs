@@ -1,0 +1,19 @@
+//! What `deploy/` installs, by Kustomize and by Helm, and what it watches and refuses.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+
+mod base;
+mod flags;
+mod manifests;
+mod overlays;
+#[path = "../inject/restricted.rs"]
+mod restricted;
+
+mod pods {
+    //! What the rules of the standard are read with.
+    use serde_json::Value;
+
+    pub(crate) fn containers<'a>(pod: &'a Value, list: &str) -> Vec<&'a Value> {
+        pod["spec"][list].as_array().into_iter().flatten().collect()
+    }
+}
