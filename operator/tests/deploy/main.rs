@@ -8,6 +8,7 @@ mod flags;
 mod helm;
 mod manifests;
 mod overlays;
+mod policies;
 #[path = "../inject/restricted.rs"]
 mod restricted;
 
