@@ -12,6 +12,7 @@ mod overlays;
 mod policies;
 #[path = "../inject/restricted.rs"]
 mod restricted;
+mod seccomp;
 
 mod pods {
     //! What the rules of the standard are read with.
