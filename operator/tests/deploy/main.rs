@@ -10,6 +10,7 @@ mod helm;
 mod manifests;
 mod overlays;
 mod policies;
+mod release;
 #[path = "../inject/restricted.rs"]
 mod restricted;
 mod seccomp;
