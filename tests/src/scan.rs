@@ -8,9 +8,13 @@ use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+use crate::wait;
 
 /// Bytes of a value in a process's memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,6 +48,22 @@ pub fn is_possible(pid: u32) -> bool {
         );
     }
     may_look && has_secret
+}
+
+/// Returns what is left of `values` a second from now: nothing as soon as a search finds nothing, else what one finds that began after that second.
+///
+/// # Panics
+/// As for [`copies`].
+pub fn left_after_a_second<V: AsRef<[u8]>>(pid: u32, values: &[V]) -> Vec<Copy> {
+    let begun = wait::monotonic();
+    loop {
+        let is_last = wait::monotonic() - begun >= Duration::from_secs(1);
+        let found = copies(pid, values);
+        if found.is_empty() || is_last {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Returns every copy of one of `values` in the memory of the process that can be read.

@@ -9,7 +9,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use keywheel_tests::scan::{self, copies};
+use keywheel_tests::scan::{self, left_after_a_second};
 use keywheel_tests::{Accounts, Load, OpenBao, Process, Signal, Stage, built, http, ports, soak, wait};
 use serde_json::json;
 use tempfile::TempDir;
@@ -80,10 +80,9 @@ fn a_value_that_is_watched_is_in_secret_memory_alone() {
     if !scan::is_possible(program.pid()) {
         return;
     }
-    let left = |values: &[String]| copies(program.pid(), values);
-    assert!(wait::within(SECOND, || left(&values).is_empty().then_some(())).is_some(), "{:?}", left(&values));
+    assert_eq!(left_after_a_second(program.pid(), &values), []);
     values.push(value(2));
     stage.bao.kv_put("secret", "orders/db", &json!({"password": &values[1]}));
     says("version 2 has 60 bytes");
-    assert!(wait::within(SECOND, || left(&values).is_empty().then_some(())).is_some(), "{:?}", left(&values));
+    assert_eq!(left_after_a_second(program.pid(), &values), []);
 }

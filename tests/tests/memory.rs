@@ -11,12 +11,11 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use keywheel_tests::scan::{self, Copy, copies};
+use keywheel_tests::scan::{self, Copy, copies, left_after_a_second};
 use keywheel_tests::{Cloud, Fault, Keywheel, Launch, Moto, PodIdentity, Process, Stage, Tmpfs, soak, wait};
 use serde_json::json;
 use tempfile::TempDir;
 
-const SECOND: Duration = Duration::from_secs(1);
 const BOUND: Duration = Duration::from_secs(20);
 
 /// Returns a value that nobody else has, with characters that JSON and URLs write in another way.
@@ -54,9 +53,7 @@ fn a_supervisor_keeps_nothing_of_what_its_command_got() {
     if !scan::is_possible(run.process().pid()) {
         return;
     }
-    assert!(
-        wait::within(SECOND, || copies(run.process().pid(), &[&value]).is_empty().then_some(())).is_some()
-    );
+    assert_eq!(left_after_a_second(run.process().pid(), &[&value]), []);
 }
 
 #[test]
@@ -78,8 +75,7 @@ fn a_connection_that_is_always_asked_keeps_no_value_and_the_token_is_nowhere() {
         return;
     }
     let is_clean = |what: &str, values: &[&str]| {
-        let found = wait::within(SECOND, || copies(agent.process().pid(), values).is_empty().then_some(()));
-        assert!(found.is_some(), "{what}: {:?}", copies(agent.process().pid(), values));
+        assert_eq!(left_after_a_second(agent.process().pid(), values), [], "{what}")
     };
     is_clean("the first value", &[&value]);
     let newer = self::value();
@@ -90,10 +86,7 @@ fn a_connection_that_is_always_asked_keeps_no_value_and_the_token_is_nowhere() {
     fs::remove_dir_all(stage.directory()).unwrap();
     let agent = Launch::agent(&delivery("30s")).start();
     agent.wait_for_file(&file, BOUND);
-    let token = stage.bao.root_token();
-    let pid = agent.process().pid();
-    let found = wait::within(2 * SECOND, || copies(pid, &[token, &newer]).is_empty().then_some(()));
-    assert!(found.is_some(), "{:?}", copies(pid, &[token, &newer]));
+    assert_eq!(left_after_a_second(agent.process().pid(), &[stage.bao.root_token(), &newer]), []);
 }
 
 /// An agent that delivers a secret of AWS and a file by a template, and every value that either had.
@@ -164,11 +157,9 @@ impl Scene {
         if !self.is_possible {
             return;
         }
-        let left = || copies(self.agent.process().pid(), &self.values);
-        if wait::within(SECOND, || left().is_empty().then_some(())).is_none() {
-            let left: Vec<String> = left().iter().map(Copy::to_string).collect();
-            panic!("{} copies are left after {what}:\n{}", left.len(), left.join("\n"));
-        }
+        let left = left_after_a_second(self.agent.process().pid(), &self.values);
+        let left: Vec<String> = left.iter().map(Copy::to_string).collect();
+        assert!(left.is_empty(), "{} copies are left after {what}:\n{}", left.len(), left.join("\n"));
     }
 }
 
@@ -266,11 +257,9 @@ fn nothing_of_a_value_is_left_one_second_after_it_was_delivered() {
             ["db", "one", "local"].into_iter().zip(&newest).all(is_there).then_some(())
         });
         let values: Vec<&String> = seen.iter().flatten().chain([&login]).collect();
-        let left = || copies(agent.process().pid(), &values);
-        if wait::within(SECOND, || left().is_empty().then_some(())).is_none() {
-            let left: Vec<String> = left().iter().map(Copy::to_string).collect();
-            panic!("{} copies are left:\n{}", left.len(), left.join("\n"));
-        }
+        let left = left_after_a_second(agent.process().pid(), &values);
+        let left: Vec<String> = left.iter().map(Copy::to_string).collect();
+        assert!(left.is_empty(), "{} copies are left:\n{}", left.len(), left.join("\n"));
         seen.push(put());
         // Nothing is asked for but this, so that nothing overwrites by chance what an answer left.
         let refresh = Launch::new("refresh").args(["--admin", agent.admin_address()]).output();
