@@ -23,6 +23,7 @@ pub mod docs;
 pub mod engine;
 pub mod environment;
 pub mod error;
+pub mod examine;
 pub mod fingerprint;
 pub mod http;
 pub mod identity;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::examine::Finding;
 use crate::lease::{Lease, Parent, Term};
 use crate::reference::SecretRef;
 use crate::rotation::{Fields, Store};
@@ -107,6 +108,18 @@ pub trait Provider: fmt::Debug + Send + Sync {
         String::new()
     }
 
+    /// Goes the way to the source step by step (credentials, name, connection, login) and says how each step went, up to the first one that
+    /// failed. It uses up nothing that is for one use.
+    async fn examine(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// Says what a read of `reference` would use up, so that nobody reads it only to see whether that works; none where nothing is.
+    fn uses_up(&self, reference: &SecretRef) -> Option<&'static str> {
+        let _ = reference;
+        None
+    }
+
     /// Keeps the provider's own session alive (renews its token, logs in again in time) until it is dropped.
     async fn maintain(&self) {
         std::future::pending().await
@@ -203,6 +216,14 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn realm(&self) -> String {
         (**self).realm()
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        (**self).examine().await
+    }
+
+    fn uses_up(&self, reference: &SecretRef) -> Option<&'static str> {
+        (**self).uses_up(reference)
     }
 
     async fn maintain(&self) {

@@ -44,12 +44,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show what a delivery would change: names, modes and versions, never values
     Render(RenderArgs),
-    /// Check a configuration without asking any server
-    Check {
-        /// The configuration file
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    /// Check a configuration, and, if wanted, whether everything in it works
+    Check(CheckArgs),
     /// Show how the secrets of a running agent stand
     Status(StatusArgs),
     /// Have a running agent fetch and deliver now
@@ -135,6 +131,16 @@ pub(crate) enum Sandbox {
     On,
     /// Not at all
     Off,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Also log in, read each secret once, and look at the volumes and at whom the signals are for
+    #[arg(long)]
+    pub(crate) online: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::future::BoxFuture;
+use keywheel_core::examine::Finding;
 use keywheel_core::registry::Context;
 use keywheel_core::{Clock, Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
@@ -69,6 +70,17 @@ impl Account {
     /// Keeps the credentials fresh until it is dropped.
     pub(super) async fn maintain(&self) {
         self.identity.maintain().await;
+    }
+
+    /// Goes the way to the account: the region, then credentials.
+    pub(super) async fn examine(&self) -> Vec<Finding> {
+        let region = self.config().await.map(|config| config.region().map(ToString::to_string));
+        let region = Finding::new("region", region.map(Option::unwrap_or_default));
+        if region.is_bad() {
+            return vec![region];
+        }
+        let credentials = self.identity.credentials().await.map(|held| held.describe(self.clock.now()));
+        vec![region, Finding::new("credentials", credentials)]
     }
 
     /// Returns what clients of the SDK are made from: they send through our connector, with our credentials, and retry nothing.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use jiff::Timestamp;
+use keywheel_core::examine::Finding;
 use keywheel_core::registry::Context;
 use keywheel_core::rotation::Store;
 use keywheel_core::{Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
@@ -161,6 +162,10 @@ impl Provider for AwsProvider {
 
     fn realm(&self) -> String {
         self.account.settings().realm()
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.account.examine().await
     }
 
     async fn maintain(&self) {

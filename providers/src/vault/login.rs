@@ -40,6 +40,14 @@ pub(super) enum Method {
     Cert { mount: String, role: Option<String> },
 }
 
+/// One thing that a login is made with.
+pub(super) struct Credential<'a> {
+    /// What it is called.
+    pub(super) name: &'static str,
+    pub(super) source: &'a TokenSource,
+    pub(super) is_jwt: bool,
+}
+
 /// Where an approle's secret id comes from.
 #[derive(Debug)]
 pub(super) enum SecretId {
@@ -132,18 +140,38 @@ impl Method {
         Self::Token(source)
     }
 
+    /// Returns what a login is made with, beside a client certificate.
+    pub(super) fn credentials(&self) -> Vec<Credential<'_>> {
+        let credential = |name, source| Credential { name, source, is_jwt: false };
+        match self {
+            Self::Token(source) => vec![credential("token", source)],
+            Self::Kubernetes(login) | Self::Jwt(login) => {
+                vec![Credential { name: "token", source: &login.source, is_jwt: true }]
+            }
+            Self::AppRole { role_id, secret_id, .. } => vec![
+                credential("role id", role_id),
+                match secret_id {
+                    SecretId::Plain(source) => credential("secret id", source),
+                    SecretId::Wrapped(wrapped) => credential("wrapping token", wrapped.source()),
+                },
+            ],
+            Self::Cert { .. } => Vec::new(),
+        }
+    }
+
     /// Returns the files that are read at a login.
     pub(super) fn files(&self) -> Vec<&Path> {
-        let sources = match self {
-            Self::Token(source) => vec![source],
-            Self::Kubernetes(login) | Self::Jwt(login) => vec![&login.source],
-            Self::AppRole { role_id, secret_id: SecretId::Plain(source), .. } => vec![role_id, source],
-            Self::AppRole { role_id, secret_id: SecretId::Wrapped(wrapped), .. } => {
-                vec![role_id, wrapped.source()]
+        self.credentials().iter().filter_map(|credential| credential.source.file()).collect()
+    }
+
+    /// Says what a login uses up, where it does.
+    pub(super) fn uses_up(&self) -> Option<&'static str> {
+        match self {
+            Self::AppRole { secret_id: SecretId::Wrapped(_), .. } => {
+                Some("a login uses the wrapping token up")
             }
-            Self::Cert { .. } => Vec::new(),
-        };
-        sources.into_iter().filter_map(TokenSource::file).collect()
+            _ => None,
+        }
     }
 
     /// Tells whether the server issues a new token at each login, which is then the provider's own to revoke.

@@ -66,8 +66,10 @@
 //! folder that are asked for together, where the server lists versions, and one for each that changed; else it is one request for the
 //! version, or the value (KV v1, or where the policy does not allow metadata). A reference with `?version=` is never polled.
 
+mod claims;
 mod endpoint;
 mod error;
+mod examine;
 mod invoke;
 mod kv;
 mod leases;

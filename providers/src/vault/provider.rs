@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use keywheel_core::examine::Finding;
 use keywheel_core::fingerprint::Fingerprint;
 use keywheel_core::layer::Budget;
 use keywheel_core::provider::{Ending, Leases};
@@ -11,6 +12,7 @@ use keywheel_core::registry::Context;
 use keywheel_core::rotation::{Fields, Store};
 use keywheel_core::{Clock, Error, ErrorKind, Provider, Result, Secret, SecretRef, Version};
 
+use super::examine;
 use super::kv::{self, Found, Newest};
 use super::logical::{self, Minting, Request};
 use super::mount::{Engine, Mount, Mounts};
@@ -224,6 +226,17 @@ impl Provider for VaultProvider {
 
     fn realm(&self) -> String {
         self.session.realm()
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        examine::examine(&self.session, &self.clock).await
+    }
+
+    fn uses_up(&self, reference: &SecretRef) -> Option<&'static str> {
+        match Target::of(reference).ok()?.way {
+            Way::Unwrap(_) => Some("a read uses the wrapping token up"),
+            _ => self.session.settings().method.uses_up(),
+        }
     }
 
     async fn maintain(&self) {

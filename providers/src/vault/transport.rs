@@ -87,6 +87,11 @@ impl Transport {
         })
     }
 
+    /// Returns scheme, host and port of the server.
+    pub(super) fn address(&self) -> &str {
+        &self.peer.address
+    }
+
     /// Prepares what `endpoint` asks, as part of `operation`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub(crate) use self::providers::Providers;
 use crate::clock::Clock;
 use crate::config::{ProviderConfig, SecretConfig};
 use crate::error::{Error, Result};
+use crate::examine::Finding;
 use crate::layer::{Retry, RetryPolicy};
 use crate::provider::{Ending, Provider};
 use crate::reference::SecretRef;
@@ -100,6 +101,14 @@ impl Client {
     pub fn validate(&self, reference: &SecretRef) -> Result<()> {
         let provider = self.provider(reference)?;
         provider.validate(reference).map_err(|error| named(error, reference))
+    }
+
+    /// Goes the way to a provider's source step by step, as far as it leads; see [`Provider::examine`].
+    pub async fn examine(&self, provider: &str) -> Vec<Finding> {
+        match self.providers.named(provider) {
+            Some(provider) => provider.examine().await,
+            None => Vec::new(),
+        }
     }
 
     /// Reads a secret once, trying again for a few seconds while the failure is temporary.

@@ -54,13 +54,18 @@ impl Providers {
     /// # Errors
     /// [`ErrorKind::Config`]; the message names the known ones.
     pub(super) fn of(&self, reference: &SecretRef) -> Result<&Arc<dyn Provider>> {
-        self.0.get(reference.provider()).map(|built| &built.provider).ok_or_else(|| {
+        self.named(reference.provider()).ok_or_else(|| {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
             let reason =
                 format!("there is no provider {:?}; known: {}", reference.provider(), known.join(", "));
             // Of the reference no more is said: it may be somebody's URL with a password in it.
             Error::new(ErrorKind::Config, "find provider", reason)
         })
+    }
+
+    /// Returns the provider of that name.
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<dyn Provider>> {
+        self.0.get(name).map(|built| &built.provider)
     }
 
     /// Keeps all sessions alive until it is dropped.

@@ -20,6 +20,7 @@
 
 mod atomic_dir;
 mod compare;
+mod examine;
 mod failure;
 mod folder;
 mod generation;
@@ -39,6 +40,7 @@ mod volume;
 
 pub use self::atomic_dir::{AtomicDir, Settings, Written};
 pub use self::compare::{Change, ChangeKind};
+pub use self::examine::examine;
 pub use self::manifest::{Manifest, ManifestFile, ManifestSecret, SourceInfo, Sources};
 pub use self::mount::missing_mount_options;
 pub use self::staged::Staged;

@@ -43,6 +43,11 @@ impl Room {
         })
     }
 
+    /// Tells whether there is an end to it.
+    pub(super) fn is_limited(self) -> bool {
+        self.bytes != u64::MAX
+    }
+
     /// Tells whether this is enough for `needed`.
     pub(super) fn holds(self, needed: Self) -> bool {
         self.bytes >= needed.bytes && self.files >= needed.files

@@ -77,6 +77,17 @@ impl Notifier {
         }
     }
 
+    /// Looks whether there is somebody to tell, without telling; none where only telling would show it.
+    ///
+    /// # Errors
+    /// As for [`notify`](Self::notify).
+    pub fn examine(&self) -> Option<Result<String>> {
+        match self {
+            Self::Signal(signal) => Some(signal.examine()),
+            _ => None,
+        }
+    }
+
     fn unreached(&self, reason: String) -> Error {
         Error::new(ErrorKind::Notify, "send request", reason).with("notifier", self).with_temporary(true)
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, test_kill_process};
 
 /// A process that was opened: it and no other one is signalled.
 pub(super) struct Process {
@@ -48,6 +48,11 @@ impl Process {
     /// Sends a signal; `ESRCH` when the process has ended.
     pub(super) fn send(&self, signal: Signal) -> Result<(), Errno> {
         pidfd_send_signal(&self.pidfd, signal)
+    }
+
+    /// Tells whether a signal would reach it: `ESRCH` when it has ended, `EPERM` when it is another user's.
+    pub(super) fn may_be_told(&self) -> Result<(), Errno> {
+        test_kill_process(self.pid)
     }
 
     /// Returns what is smaller the earlier the process began: its start in ticks since boot (proc_pid_stat(5), field 22), then its number.

@@ -122,6 +122,16 @@ impl Signal {
     }
 
     pub(super) fn send_now(&self) -> Result<String> {
+        self.to_each(|process| process.send(self.number.0))
+    }
+
+    /// Finds whom the signal is for, and whether they may be sent it; sends none.
+    pub(super) fn examine(&self) -> Result<String> {
+        self.to_each(Process::may_be_told)
+    }
+
+    /// Does `act` to all whom the signal is for, and says who that was.
+    fn to_each(&self, act: impl Fn(&Process) -> Result<(), Errno>) -> Result<String> {
         let processes = match &self.target {
             Target::Process(name) => self.named(name)?,
             Target::Oldest(name) => {
@@ -132,7 +142,7 @@ impl Signal {
         let mut told = Vec::new();
         let mut refused = None;
         for process in processes {
-            match process.send(self.number.0) {
+            match act(&process) {
                 Ok(()) => told.push(process.pid().to_string()),
                 Err(Errno::SRCH) => {}
                 // The others are told all the same.

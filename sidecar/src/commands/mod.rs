@@ -31,7 +31,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Agent(args) => agent::agent(&args).await,
         Command::Helper => helper::serve().await,
         Command::Render(args) => render::render(&args.config).await,
-        Command::Check { config } => check::check(&config),
+        Command::Check(args) => check::check(&args).await,
         Command::Status(args) => status::status(&args).await,
         Command::Refresh { names, admin } => refresh::refresh(&names, &admin).await,
         Command::Rotate(args) => rotate::rotate(args).await,

@@ -18,6 +18,8 @@ use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{self, ProvideCredentials};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use keywheel_core::clock::until;
+use keywheel_core::config::format_duration;
 use keywheel_core::{Clock, Error, ErrorKind, Result};
 use tokio::sync::{Mutex as Gate, Notify};
 use tracing::{debug, info, warn};
@@ -51,6 +53,19 @@ struct State {
 pub(super) struct Held {
     credentials: Credentials,
     life: Life,
+}
+
+impl Held {
+    /// Says which credentials they are, by the end of the access key's id, and when they end.
+    pub(super) fn describe(&self, now: Timestamp) -> String {
+        let id = self.credentials.access_key_id();
+        let shown = id.char_indices().rev().nth(3).map_or(id, |(start, _)| &id[start..]).escape_debug();
+        let end = match self.life.ends_at() {
+            Some(end) => format!("end in {}", format_duration(until(now, end))),
+            None => "have no end".to_owned(),
+        };
+        format!("access key …{shown}; they {end}")
+    }
 }
 
 impl Identity {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_ssm::Client;
+use keywheel_core::examine::Finding;
 use keywheel_core::registry::Context;
 use keywheel_core::{Error, Provider, Result, Secret, SecretRef, Version};
 use tokio::sync::OnceCell;
@@ -94,6 +95,10 @@ impl Provider for SsmProvider {
 
     fn realm(&self) -> String {
         self.account.settings().realm()
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.account.examine().await
     }
 
     async fn maintain(&self) {

@@ -107,6 +107,10 @@ impl Session {
         &self.transport
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Returns the token in use, as something that can be compared: it changes with every login.
     pub(super) fn identity(&self) -> Option<usize> {
         self.current.borrow().as_ref().map(|token| Arc::as_ptr(token) as usize)

@@ -1,4 +1,7 @@
-//! `keywheel check`: everything that can be known without asking a server.
+//! `keywheel check`: everything that can be known without asking a server; and, if wanted, by asking.
+
+mod online;
+mod report;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,41 +12,59 @@ use keywheel_core::config::Config;
 use keywheel_core::deliver::missing_mount_options;
 use keywheel_core::engine::Engine;
 use keywheel_core::notify::Supervisor;
-use keywheel_core::rotation::Rotator;
+use keywheel_core::rotation::{RotationConfig, Rotator};
 use keywheel_sidecar::sandbox::{self, Allowed};
 
+use self::online::Target;
 use super::{begin, beside, clock, load};
+use crate::cli::CheckArgs;
 use crate::exit::Failure;
 use crate::output;
 
-pub(crate) fn check(path: &Path) -> Result<(), Failure> {
+pub(crate) async fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let path = &args.config;
     let mut config = load(path)?;
+    let rotations = std::mem::take(&mut config.rotations);
+    let targets = rotations.iter().filter_map(Target::of).collect();
+    let summary = summary(&config, rotations.len());
+    let client = build(&config, rotations)?;
+    let mut text = format!("{}: good ({summary})\n", path.display());
+    if !config.deliveries.is_empty() {
+        text.push_str(&sandbox_of(&begin::allowed(&config, path)));
+        text.push_str(&advice(&config));
+    }
+    output::print(text.as_bytes())?;
+    match args.online {
+        true => online::examine(&config, targets, &client).await,
+        false => Ok(()),
+    }
+}
+
+/// Builds all that the configuration describes, once; returns the client of its providers.
+fn build(config: &Config, rotations: Vec<RotationConfig>) -> Result<Client, Failure> {
     let (clock, state) = (clock(), State::in_memory());
-    let rotations = config.rotations.len();
-    if rotations == 0 || !config.deliveries.is_empty() {
+    if rotations.is_empty() || !config.deliveries.is_empty() {
         let beside = beside().with_supervisor(Supervisor::absent());
-        drop(Engine::build_beside(&config, &clock, &state, &beside)?);
+        drop(Engine::build_beside(config, &clock, &state, &beside)?);
     }
     let client = Client::build(&config.providers, &clock, &state)?;
-    for rotation in std::mem::take(&mut config.rotations) {
+    for rotation in rotations {
         drop(Rotator::build(rotation, &client, &clock)?);
     }
+    Ok(client)
+}
+
+fn summary(config: &Config, rotations: usize) -> String {
     let secrets: usize = config.deliveries.iter().map(|delivery| delivery.secrets.len()).sum();
-    let (providers, deliveries) = (config.providers.len(), config.deliveries.len());
     let mut parts = vec![
-        counted(providers, "provider", "providers"),
-        counted(deliveries, "delivery", "deliveries"),
+        counted(config.providers.len(), "provider", "providers"),
+        counted(config.deliveries.len(), "delivery", "deliveries"),
         counted(secrets, "secret", "secrets"),
     ];
     if rotations > 0 {
         parts.push(counted(rotations, "rotation", "rotations"));
     }
-    let mut text = format!("{}: good ({})\n", path.display(), parts.join(", "));
-    if deliveries > 0 {
-        text.push_str(&sandbox_of(&begin::allowed(&config, path)));
-        text.push_str(&advice(&config));
-    }
-    output::print(text.as_bytes())
+    parts.join(", ")
 }
 
 /// Returns the table of what an agent with this configuration may do.

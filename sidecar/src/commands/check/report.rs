@@ -1,0 +1,64 @@
+//! Findings as lines for a reader.
+
+use std::io::IsTerminal;
+
+use keywheel_core::examine::{Finding, Outcome};
+
+use crate::exit::Failure;
+use crate::output;
+
+/// Prints findings, and remembers what was wrong.
+#[derive(Default)]
+pub(super) struct Report {
+    first: Option<Failure>,
+    wrong: usize,
+}
+
+impl Report {
+    /// Prints the findings about one thing, a line each.
+    ///
+    /// # Errors
+    /// Nobody reads them any more.
+    pub(super) fn section(&mut self, kind: &str, name: &str, findings: &[Finding]) -> Result<(), Failure> {
+        if findings.is_empty() {
+            return Ok(());
+        }
+        let width = findings.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or_default();
+        let mut text = format!("\n{kind} {name}\n");
+        for Finding { subject, outcome } in findings {
+            let (mark, words) = match outcome {
+                Outcome::Good(words) => (painted("✓", GREEN), words.clone()),
+                Outcome::LeftAlone(why) => ("-".to_owned(), format!("not tried: {why}")),
+                Outcome::Bad(error) => {
+                    self.wrong += 1;
+                    self.first.get_or_insert_with(|| Failure::from(error.clone()));
+                    (painted("✗", RED), error.to_string())
+                }
+            };
+            text.push_str(&format!("  {mark} {subject:<width$}  {words}\n"));
+        }
+        output::print(text.as_bytes())
+    }
+
+    /// Ends with the first thing that was wrong.
+    ///
+    /// # Errors
+    /// Something was wrong.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        let Some(first) = self.first else { return Ok(()) };
+        let (noun, verb) = if self.wrong == 1 { ("thing", "is") } else { ("things", "are") };
+        Err(Failure::coded(format!("{} {noun} {verb} wrong", self.wrong), first.code()))
+    }
+}
+
+const GREEN: u8 = 32;
+const RED: u8 = 31;
+
+/// Colours a mark on a terminal (ECMA-48, SGR), unless its user wants none (no-color.org).
+fn painted(mark: &str, colour: u8) -> String {
+    let wants_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match std::io::stdout().is_terminal() && !wants_none {
+        true => format!("\x1b[{colour}m{mark}\x1b[0m"),
+        false => mark.to_owned(),
+    }
+}
