@@ -16,7 +16,7 @@ use crate::run::{OnChange, Policy};
 
 /// Takes secrets from where they live, delivers them into memory-backed volumes, and keeps them fresh.
 #[derive(Debug, Parser)]
-#[command(name = "keywheel", version, max_term_width = 100)]
+#[command(name = "keywheel", version, max_term_width = 80, after_help = FIRST)]
 pub(crate) struct Cli {
     /// How to write the log to standard error [default: text on a terminal, JSON elsewhere]
     #[arg(long, global = true, value_name = "FORMAT")]
@@ -24,6 +24,8 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const FIRST: &str = "Example:\n  keywheel get vault://secret/orders/db#password";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -37,18 +39,27 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Fetch secrets once and print them
+    #[command(after_help = "Example:\n  keywheel get vault://secret/orders/db#password")]
     Get(GetArgs),
     /// Deliver the configured secrets and keep them fresh
+    #[command(after_help = "Example:\n  keywheel agent --config keywheel.yaml")]
     Agent(AgentArgs),
     /// Run a command with its secrets, and restart it when they change
+    #[command(
+        after_help = "Example:\n  keywheel run --env DB_PASSWORD=vault://secret/orders/db#password -- ./orders"
+    )]
     Run(RunArgs),
-    /// Show what a delivery would change: names, modes and versions, never values
+    /// Show what a delivery would change, without values
+    #[command(after_help = "Example:\n  keywheel render --dry-run --config keywheel.yaml")]
     Render(RenderArgs),
-    /// Check a configuration, and, if wanted, whether everything in it works
+    /// Check a configuration and, if wanted, whether all of it works
+    #[command(after_help = "Example:\n  keywheel check --online --config keywheel.yaml")]
     Check(CheckArgs),
     /// Show how the secrets of a running agent stand
+    #[command(after_help = "Example:\n  keywheel status --watch")]
     Status(StatusArgs),
     /// Have a running agent fetch and deliver now
+    #[command(after_help = "Example:\n  keywheel refresh orders --admin unix:/run/keywheel/admin.sock")]
     Refresh {
         /// The deliveries to make; all of them, if left out
         #[arg(value_name = "NAME")]
@@ -58,8 +69,10 @@ pub(crate) enum Command {
         admin: Address,
     },
     /// Rotate secrets at their source
+    #[command(after_help = "Example:\n  keywheel rotate --config rotations.yaml orders-db --now")]
     Rotate(RotateArgs),
     /// Copy this program, to where another container finds it
+    #[command(after_help = "Example:\n  keywheel install /run/keywheel/bin/keywheel")]
     Install {
         /// Where to; what is there is replaced
         #[arg(value_name = "FILE")]
@@ -68,7 +81,15 @@ pub(crate) enum Command {
     /// Run the hooks of the agent that started this
     #[command(name = crate::helper::SUBCOMMAND, hide = true)]
     Helper,
+    /// Write the manual pages of all commands into a folder
+    #[command(after_help = "Example:\n  keywheel man /usr/local/share/man/man1")]
+    Man {
+        /// The folder, which has to be there
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Print the completions of a shell
+    #[command(after_help = "Example:\n  keywheel completions bash")]
     Completions {
         /// Which shell
         shell: Shell,
@@ -157,6 +178,9 @@ pub(crate) struct StatusArgs {
     /// Print nothing, and succeed if the agent is ready: a probe for a container without a shell
     #[arg(long, conflicts_with = "json")]
     pub(crate) ready: bool,
+    /// Show it again every second, until it is interrupted
+    #[arg(long, conflicts_with_all = ["json", "ready"])]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -234,12 +258,14 @@ pub(crate) struct RotateOnce {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RotateCommand {
     /// Rotate by the schedules, until it is told to stop
+    #[command(after_help = "Example:\n  keywheel rotate serve --config rotations.yaml")]
     Serve {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
     /// Show when each was rotated, and when it is next
+    #[command(after_help = "Example:\n  keywheel rotate status --config rotations.yaml")]
     Status {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
@@ -249,6 +275,7 @@ pub(crate) enum RotateCommand {
         json: bool,
     },
     /// Publish the value before the last rotation again, while it is valid
+    #[command(after_help = "Example:\n  keywheel rotate rollback orders-db --config rotations.yaml")]
     Rollback {
         /// The rotation
         #[arg(value_name = "NAME")]
@@ -272,4 +299,33 @@ pub(crate) struct RenderArgs {
     /// Write nothing (the only way: `agent --once` delivers)
     #[arg(long, required = true)]
     pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Calls `look` with every command that is shown, but those that only show help.
+    fn each(command: &clap::Command, look: &mut impl FnMut(&clap::Command)) {
+        look(command);
+        let shown = |command: &&clap::Command| !command.is_hide_set() && command.get_name() != "help";
+        command.get_subcommands().filter(shown).for_each(|subcommand| each(subcommand, look));
+    }
+
+    #[test]
+    fn every_help_fits_a_terminal_and_has_an_example_that_can_be_typed() {
+        let mut program = Cli::command();
+        program.build();
+        each(&program, &mut |command| {
+            let help = command.clone().render_long_help().to_string();
+            let long = help.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "{}", command.get_name());
+            let example =
+                help.split("Example:\n").nth(1).unwrap_or_else(|| panic!("none for {}", command.get_name()));
+            let words = example.trim().split(' ');
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        });
+    }
 }

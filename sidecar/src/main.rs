@@ -12,6 +12,7 @@ mod output;
 mod run;
 mod shutdown;
 mod table;
+mod terminal;
 mod variables;
 
 use std::process::ExitCode;

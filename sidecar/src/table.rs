@@ -4,12 +4,17 @@ use jiff::Timestamp;
 
 /// Writes rows of columns, each as wide as its widest cell.
 pub(crate) fn write<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    lines(rows).into_iter().map(|line| line + "\n").collect()
+}
+
+/// Returns rows of columns, each as wide as its widest cell, as lines.
+pub(crate) fn lines<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let line = |row: &[String; COLUMNS]| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
+        cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
 }

@@ -58,6 +58,24 @@ fn the_status_is_a_table_or_json() {
 }
 
 #[test]
+fn a_watched_status_follows_the_agent_and_outlives_it() {
+    let stage = stage();
+    let agent = start(&stage, SLOW);
+    let watching = Launch::new("status").args(["--admin", agent.admin_address(), "--watch"]).start();
+    let shows = |what: &str, text: &dyn Fn(&str) -> bool| {
+        wait::until(Duration::from_secs(20), what, || text(&watching.process().stdout()).then_some(()));
+    };
+    shows("two tables", &|text| text.matches("SECRET").count() >= 2);
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": "second"}));
+    let refreshed = Launch::new("refresh").args(["--admin", agent.admin_address()]).output();
+    assert_eq!(refreshed.code, Some(0), "{}", refreshed.stderr);
+    shows("the second version", &|text| text.lines().any(|line| line.starts_with("orders/db  2 ")));
+    agent.terminate(Duration::from_secs(10));
+    shows("that nobody answers", &|text| text.contains("nobody answers at the admin endpoint"));
+    assert!(watching.process().ended().is_none());
+}
+
+#[test]
 fn readiness_is_an_exit_code() {
     let stage = stage();
     let agent = start(&stage, SLOW);

@@ -1,7 +1,7 @@
 //! `keywheel get`: one secret at a terminal, or in a script.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
+use std::io::Write;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,6 +18,7 @@ use super::clock;
 use crate::cli::{Format, GetArgs};
 use crate::exit::Failure;
 use crate::output;
+use crate::terminal;
 use crate::variables::{same_variable, variable_name};
 
 pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
@@ -126,16 +127,18 @@ fn by_name<'a>(fetched: &'a Fetched<'_>) -> Result<BTreeMap<String, &'a keywheel
     Ok(values)
 }
 
+const SHOWN: &str = "keywheel: a secret is shown on this screen, and stays where it can be scrolled back to; --output FILE writes it to a file";
+
 fn not_text() -> Failure {
     Failure::other("a value is not UTF-8 text, which this format needs; use --format raw")
 }
 
 fn write_stdout(printed: &SecretValue, format: Format) -> Result<(), Failure> {
+    if terminal::is_output() {
+        // Nobody is kept from it: who reads no warnings has asked for the value all the same.
+        writeln!(std::io::stderr(), "{SHOWN}").ok();
+    }
     output::print(printed.expose_secret())?;
     let ends = printed.expose_secret().ends_with(b"\n");
-    if format == Format::Raw && std::io::stdout().is_terminal() && !ends {
-        output::print(b"\n")
-    } else {
-        Ok(())
-    }
+    if format == Format::Raw && terminal::is_output() && !ends { output::print(b"\n") } else { Ok(()) }
 }

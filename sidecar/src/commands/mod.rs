@@ -11,6 +11,8 @@ mod rotate;
 mod run;
 mod status;
 
+use std::path::Path;
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 use keywheel_core::Clock;
@@ -36,6 +38,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Refresh { names, admin } => refresh::refresh(&names, &admin).await,
         Command::Rotate(args) => rotate::rotate(args).await,
         Command::Install { file } => install::install(&file),
+        Command::Man { folder } => manual(&folder),
         Command::Completions { shell } => completions(shell),
     }
     .map(|()| 0)
@@ -46,7 +49,13 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(path: &std::path::Path) -> Result<Config, Failure> {
+fn manual(folder: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|error| {
+        Failure::other(format!("cannot write the manual pages into {}: {error}", folder.display()))
+    })
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
     Ok(Config::load(path, &keywheel_providers::registry(), &Environment::of_process())?)
 }
 

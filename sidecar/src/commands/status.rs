@@ -1,6 +1,7 @@
 //! `keywheel status`: how the secrets of a running agent stand, as a table.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use keywheel_core::engine::{SecretStatus, Status};
@@ -12,6 +13,7 @@ use crate::cli::StatusArgs;
 use crate::exit::Failure;
 use crate::output;
 use crate::table::{self, or_none, span};
+use crate::terminal::{self, Colour};
 
 pub(crate) async fn status(args: &StatusArgs) -> Result<(), Failure> {
     let admin = match &args.config {
@@ -21,18 +23,45 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<(), Failure> {
     if args.ready {
         return ready(admin).await;
     }
-    let answer = admin.ask(Method::GET, "/status").await?;
-    if answer.status != StatusCode::OK {
-        return Err(Failure::other(format!("cannot tell the status: {}", answer.reason())));
+    if args.watch {
+        return watch(admin).await;
     }
-    let text = if args.json {
-        [answer.body.as_slice(), b"\n"].concat()
-    } else {
-        let status: Status = serde_json::from_slice(&answer.body)
-            .map_err(|_| Failure::other(format!("{admin} is not the admin endpoint of this version")))?;
-        lines(&status, clock().now()).into_bytes()
-    };
-    output::print(&text)
+    let answer = ask(admin).await?;
+    if args.json {
+        return output::print(&[answer.as_slice(), b"\n"].concat());
+    }
+    output::print(table(admin, &answer)?.as_bytes())
+}
+
+/// Shows the table again and again. A terminal shows the newest one alone; a program that is not there for a while is waited for.
+async fn watch(admin: &Address) -> Result<(), Failure> {
+    let clock = clock();
+    let mut before = table(admin, &ask(admin).await?)?;
+    loop {
+        let start = if terminal::is_output() { terminal::CLEAR } else { "" };
+        output::print(format!("{start}{before}").as_bytes())?;
+        clock.sleep_until(clock.instant() + AGAIN).await;
+        before = match ask(admin).await.and_then(|answer| table(admin, &answer)) {
+            Ok(table) => table,
+            Err(failure) => format!("{failure}\n"),
+        };
+    }
+}
+
+const AGAIN: Duration = Duration::from_secs(1);
+
+async fn ask(admin: &Address) -> Result<Vec<u8>, Failure> {
+    let answer = admin.ask(Method::GET, "/status").await?;
+    match answer.status {
+        StatusCode::OK => Ok(answer.body),
+        _ => Err(Failure::other(format!("cannot tell the status: {}", answer.reason()))),
+    }
+}
+
+fn table(admin: &Address, answer: &[u8]) -> Result<String, Failure> {
+    let status: Status = serde_json::from_slice(answer)
+        .map_err(|_| Failure::other(format!("{admin} is not the admin endpoint of this version")))?;
+    Ok(lines(&status, clock().now()))
 }
 
 /// Returns the admin endpoint of the agent that has the configuration at `path`.
@@ -53,29 +82,50 @@ async fn ready(admin: &Address) -> Result<(), Failure> {
 
 const HEADINGS: [&str; 6] = ["SECRET", "VERSION", "AGE", "NEXT", "ENDS", "LAST ERROR"];
 
-/// Writes a line for each secret, and one for each delivery that is not in step.
+/// Writes a line for each secret, and one for each delivery that is not in step; on a terminal, in the colour of its trouble.
 fn lines(status: &Status, now: Timestamp) -> String {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    let (mut rows, mut troubles) = (vec![HEADINGS.map(str::to_owned)], vec![None]);
+    let mut add = |name: String, secret: &SecretStatus| {
+        rows.push(row(name, secret, now));
+        troubles.push(trouble(secret));
+    };
     for delivery in &status.deliveries {
-        let name = |secret: &SecretStatus| format!("{}/{}", delivery.name, secret.name);
-        rows.extend(delivery.secrets.iter().map(|secret| row(&name(secret), secret, now)));
+        for secret in &delivery.secrets {
+            add(format!("{}/{}", delivery.name, secret.name), secret);
+        }
+    }
+    for secret in &status.beside {
+        add(secret.name.clone(), secret);
+    }
+    for delivery in &status.deliveries {
         if let Some(error) = &delivery.error {
             let [a, b, c, d] = ["-"; 4].map(str::to_owned);
             rows.push([delivery.name.clone(), a, b, c, d, error.clone()]);
+            troubles.push(Some(Colour::Red));
         }
     }
-    rows.extend(status.beside.iter().map(|secret| row(&secret.name, secret, now)));
-    table::write(&rows)
+    let lines = table::lines(&rows).into_iter().zip(troubles);
+    lines
+        .map(|(line, trouble)| trouble.map_or(line.clone(), |colour| terminal::painted(&line, colour)) + "\n")
+        .collect()
 }
 
-fn row(name: &str, secret: &SecretStatus, now: Timestamp) -> [String; 6] {
+fn trouble(secret: &SecretStatus) -> Option<Colour> {
+    match secret {
+        SecretStatus { error: Some(_), .. } => Some(Colour::Red),
+        SecretStatus { stale: true, .. } | SecretStatus { ended: true, .. } => Some(Colour::Yellow),
+        _ => None,
+    }
+}
+
+fn row(name: String, secret: &SecretStatus, now: Timestamp) -> [String; 6] {
     let ends = match (secret.ended, secret.lease_deadline) {
         (true, _) => Some("ended".into()),
         (false, at) => at.map(|at| span(now, at)),
     };
     let age = secret.confirmed_at.map(|at| span(at, now));
     [
-        name.to_owned(),
+        name,
         or_none(secret.version.clone()),
         or_none(age.map(|age| if secret.stale { format!("{age} (stale)") } else { age })),
         or_none(secret.next_at.map(|at| span(now, at))),
@@ -106,8 +156,8 @@ mod tests {
 SECRET      VERSION  AGE          NEXT  ENDS   LAST ERROR
 orders/db   3        10s (stale)  70s   4h     -
 orders/api  -        -            -     -      sealed
-orders      -        -            -     -      no room
 vault://c   1        -            -     ended  -
+orders      -        -            -     -      no room
 ";
         assert_eq!(table, expected);
     }

@@ -1,11 +1,10 @@
 //! Findings as lines for a reader.
 
-use std::io::IsTerminal;
-
 use keywheel_core::examine::{Finding, Outcome};
 
 use crate::exit::Failure;
 use crate::output;
+use crate::terminal::{self, Colour};
 
 /// Prints findings, and remembers what was wrong.
 #[derive(Default)]
@@ -27,12 +26,12 @@ impl Report {
         let mut text = format!("\n{kind} {name}\n");
         for Finding { subject, outcome } in findings {
             let (mark, words) = match outcome {
-                Outcome::Good(words) => (painted("✓", GREEN), words.clone()),
+                Outcome::Good(words) => (terminal::painted("✓", Colour::Green), words.clone()),
                 Outcome::LeftAlone(why) => ("-".to_owned(), format!("not tried: {why}")),
                 Outcome::Bad(error) => {
                     self.wrong += 1;
                     self.first.get_or_insert_with(|| Failure::from(error.clone()));
-                    (painted("✗", RED), error.to_string())
+                    (terminal::painted("✗", Colour::Red), error.to_string())
                 }
             };
             text.push_str(&format!("  {mark} {subject:<width$}  {words}\n"));
@@ -48,17 +47,5 @@ impl Report {
         let Some(first) = self.first else { return Ok(()) };
         let (noun, verb) = if self.wrong == 1 { ("thing", "is") } else { ("things", "are") };
         Err(Failure::coded(format!("{} {noun} {verb} wrong", self.wrong), first.code()))
-    }
-}
-
-const GREEN: u8 = 32;
-const RED: u8 = 31;
-
-/// Colours a mark on a terminal (ECMA-48, SGR), unless its user wants none (no-color.org).
-fn painted(mark: &str, colour: u8) -> String {
-    let wants_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match std::io::stdout().is_terminal() && !wants_none {
-        true => format!("\x1b[{colour}m{mark}\x1b[0m"),
-        false => mark.to_owned(),
     }
 }
