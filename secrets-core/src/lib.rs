@@ -33,6 +33,7 @@ pub mod layer;
 pub mod lease;
 mod locked;
 pub mod memory;
+pub mod meter;
 #[cfg(feature = "http")]
 pub mod names;
 pub mod needs;

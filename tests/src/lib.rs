@@ -22,6 +22,7 @@
 //! - [`Witness`]: a dummy application that notes its signals.
 //! - [`WebApp`]: the example application with a pool, and [`Load`], which asks it for pages.
 //! - [`nginx`]: a real web server with a certificate that is delivered to it.
+//! - [`Prometheus`]: a real one that scrapes a program.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`Rotations`]: a database whose roles take turns, and a server that they are published at.
 //! - [`engines`]: a server whose engines replace credentials themselves.
@@ -61,6 +62,7 @@ pub mod ports;
 pub mod postgres;
 pub mod probe;
 pub mod process;
+pub mod prometheus;
 pub mod readers;
 pub mod rotations;
 pub mod scan;
@@ -91,6 +93,7 @@ pub use pod_identity::PodIdentity;
 pub use postgres::Postgres;
 pub use probe::{Probe, Sightings, Window};
 pub use process::{Process, Signal};
+pub use prometheus::Prometheus;
 pub use readers::{Readers, Tally};
 pub use rotations::Rotations;
 pub use snapshot::Snapshot;

@@ -107,7 +107,10 @@ fn an_alert_replaces_the_account_and_ends_what_was_opened_with_it() {
         let status = server.status();
         (status[0]["phase"] == "idle" && status[0]["version"] == "2").then_some(())
     });
-    assert_eq!(served.metric("keywheel_rotations_total{rotation=\"orders\"}").as_deref(), Some("1"));
+    assert_eq!(
+        served.metric("keywheel_rotations_total{rotation=\"orders\",outcome=\"published\"}").as_deref(),
+        Some("1")
+    );
     assert_eq!(served.metric("keywheel_incidents_total{outcome=\"accepted\"}").as_deref(), Some("2"));
     server.process().signal(Signal::TERM);
     assert!(server.process().wait_for_end(20 * SECOND).success());

@@ -17,6 +17,7 @@ use crate::config::{ProviderConfig, SecretConfig};
 use crate::error::{Error, Result};
 use crate::examine::Finding;
 use crate::layer::{Retry, RetryPolicy};
+use crate::meter::Meter;
 use crate::provider::{Ending, Provider};
 use crate::reference::SecretRef;
 use crate::rotation::Fields;
@@ -92,6 +93,15 @@ impl Client {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config); the message names the known ones.
     pub fn provider(&self, reference: &SecretRef) -> Result<&Arc<dyn Provider>> {
         self.providers.of(reference)
+    }
+
+    /// Returns what counts the calls of each provider for those secrets that are kept, by the provider's name.
+    pub(crate) fn meters(&self) -> BTreeMap<String, Arc<Meter>> {
+        self.providers.meters()
+    }
+
+    pub(crate) fn meter(&self, reference: &SecretRef) -> Arc<Meter> {
+        self.providers.meter(reference)
     }
 
     /// Checks, without asking anybody, that a reference can be read.

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::ProviderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::Budget;
+use crate::meter::Meter;
 use crate::provider::{Ending, Provider};
 use crate::reference::SecretRef;
 use crate::registry::Context;
@@ -22,6 +23,7 @@ pub(crate) struct Providers(BTreeMap<String, Built>);
 
 struct Built {
     provider: Arc<dyn Provider>,
+    meter: Arc<Meter>,
     revoke_on_shutdown: Option<bool>,
 }
 
@@ -44,7 +46,10 @@ impl Providers {
                 slot: state.slot("session", name),
             };
             let provider = config.blueprint.build(context).map_err(|error| error.with("provider", name))?;
-            Ok((name.clone(), Built { provider, revoke_on_shutdown: config.revoke_on_shutdown }))
+            Ok((
+                name.clone(),
+                Built { provider, meter: Arc::default(), revoke_on_shutdown: config.revoke_on_shutdown },
+            ))
         };
         Ok(Self(configs.iter().map(build).collect::<Result<_>>()?))
     }
@@ -66,6 +71,16 @@ impl Providers {
     /// Returns the provider of that name.
     pub(super) fn named(&self, name: &str) -> Option<&Arc<dyn Provider>> {
         self.0.get(name).map(|built| &built.provider)
+    }
+
+    /// Returns what counts the calls of each provider, by its name.
+    pub(super) fn meters(&self) -> BTreeMap<String, Arc<Meter>> {
+        self.0.iter().map(|(name, built)| (name.clone(), Arc::clone(&built.meter))).collect()
+    }
+
+    /// Returns what counts the calls of a reference's provider.
+    pub(super) fn meter(&self, reference: &SecretRef) -> Arc<Meter> {
+        self.0.get(reference.provider()).map(|built| Arc::clone(&built.meter)).unwrap_or_default()
     }
 
     /// Keeps all sessions alive until it is dropped.

@@ -106,7 +106,8 @@ impl Engine {
             deliveries.iter().map(Delivery::status).collect(),
             beside.inputs(&handles),
             clock.clone(),
-        );
+        )
+        .with_meters(client.meters());
         let custody = Custody::new(state.clone(), &keepers, &handles, config.revoke_on_shutdown)
             .with_deliveries(deliveries.iter().map(|delivery| delivery.slot().name().to_owned()));
         let own = |reference: &SecretRef| handles.get(&reference.whole()).cloned();

@@ -1,16 +1,23 @@
 //! How the deliveries stand, for `/status`, `/readyz` and whoever asks. Names, versions, times and errors; never a value.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::delivery::{Input, State};
 use crate::clock::Clock;
+use crate::meter::{Meter, Reading};
 use crate::transaction::Versions;
 
 /// The standing of every delivery at a moment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Status {
+    /// That moment.
+    #[serde(default)]
+    pub at: Timestamp,
     /// Whether every delivery has a generation, every secret beside them a value, and no secret has ended or is staler than it may be.
     pub ready: bool,
     /// The deliveries, in the order of the configuration.
@@ -18,6 +25,9 @@ pub struct Status {
     /// The secrets that are kept beside the deliveries, by their references.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<SecretStatus>,
+    /// What the providers were asked, by their names.
+    #[serde(default)]
+    pub providers: BTreeMap<String, Reading>,
 }
 
 /// The standing of one delivery.
@@ -83,6 +93,7 @@ pub struct SecretStatus {
 pub struct StatusHandle {
     deliveries: Vec<Watched>,
     beside: Vec<(String, Input)>,
+    meters: BTreeMap<String, Arc<Meter>>,
     clock: Clock,
 }
 
@@ -97,7 +108,13 @@ pub(super) struct Watched {
 
 impl StatusHandle {
     pub(super) fn new(deliveries: Vec<Watched>, beside: Vec<(String, Input)>, clock: Clock) -> Self {
-        Self { deliveries, beside, clock }
+        Self { deliveries, beside, meters: BTreeMap::new(), clock }
+    }
+
+    /// Adds what counts the providers' calls.
+    pub(super) fn with_meters(mut self, meters: BTreeMap<String, Arc<Meter>>) -> Self {
+        self.meters = meters;
+        self
     }
 
     /// Returns the standing now.
@@ -109,7 +126,8 @@ impl StatusHandle {
             self.beside.iter().map(|(name, input)| secret_status(name, input, None, now)).collect();
         let ready = deliveries.iter().all(DeliveryStatus::is_ready)
             && beside.iter().all(|secret| secret.version.is_some() && !secret.ended);
-        Status { ready, deliveries, beside }
+        let providers = self.meters.iter().map(|(name, meter)| (name.clone(), meter.reading())).collect();
+        Status { at: now, ready, deliveries, beside, providers }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::client::{Client, named};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Result};
 use crate::lease::{Lease, Parent};
+use crate::meter::Meter;
 use crate::provider::Provider;
 use crate::reference::SecretRef;
 use crate::schedule::{self, Standing, Step, Ticks};
@@ -49,6 +50,7 @@ pub struct Pace {
 pub struct Keeper {
     reference: SecretRef,
     provider: Arc<dyn Provider>,
+    meter: Arc<Meter>,
     pace: Pace,
     ticks: Ticks,
     clock: Clock,
@@ -92,6 +94,7 @@ impl Keeper {
         let handle = KeeperHandle { state: seen, ask, holders: holders.clone() };
         let keeper = Self {
             provider: Arc::clone(client.provider(&reference)?),
+            meter: client.meter(&reference),
             ticks: client.ticks(),
             slot: state.slot(RECORD, &record::name(&reference)),
             reference,

@@ -30,7 +30,12 @@ enum Outcome {
 impl Keeper {
     /// Performs `step` once, and notes and publishes what came of it.
     pub(super) async fn perform(&mut self, step: Step, tending: &mut Tending) {
+        let began = self.clock.instant();
         let attempt = self.attempt(step, tending).await;
+        match step {
+            Step::Ask | Step::Replace => self.meter.note_read(self.clock.instant() - began, &attempt),
+            Step::LookUp | Step::Renew => self.meter.note(&attempt),
+        }
         let now = self.clock.now();
         (tending.asked_at, tending.refresh_at) = (now, self.refresh_at());
         tending.unit = fastrand::f64();

@@ -23,6 +23,8 @@ pub struct Look {
     pub error: Option<Error>,
     /// How often something was published since the program began.
     pub published: u64,
+    /// How often an attempt failed since then.
+    pub failed: u64,
 }
 
 /// One rotation of a server.
@@ -50,6 +52,7 @@ impl Desk {
             standing: None,
             error: None,
             published: 0,
+            failed: 0,
         };
         Self { papers: Mutex::new(Papers { look, asked: None, emergency_at: None }), asked: Notify::new() }
     }
@@ -68,7 +71,10 @@ impl Desk {
         look.published += u64::from(is_published);
         match outcome {
             Ok(progress) => (look.standing, look.error) = (Some(progress.standing), None),
-            Err(error) => look.error = Some(error),
+            Err(error) => {
+                look.failed += 1;
+                look.error = Some(error);
+            }
         }
     }
 

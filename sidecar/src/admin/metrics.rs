@@ -1,8 +1,11 @@
 //! The standing of the deliveries as Prometheus metrics (text format 0.0.4). Labels are names from the configuration, nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use jiff::Timestamp;
 use keywheel_core::engine::{SecretStatus, Status};
+use keywheel_core::meter::Reading;
 
 /// Writes all metrics.
 pub(super) fn write(status: &Status) -> String {
@@ -30,11 +33,13 @@ pub(super) fn write(status: &Status) -> String {
         let labels = format!("delivery=\"{}\"", delivery.name);
         line(&mut out, "keywheel_rollbacks_total", &labels, delivery.rollbacks as f64);
     }
+    generations(&mut out, status);
+    providers(&mut out, &status.providers);
     for (name, help, value) in FAMILIES {
         family(&mut out, name, help);
         for delivery in &status.deliveries {
             for secret in &delivery.secrets {
-                if let Some(value) = value(secret) {
+                if let Some(value) = value(secret, status.at) {
                     let labels = format!("delivery=\"{}\",secret=\"{}\"", delivery.name, secret.name);
                     line(&mut out, name, &labels, value);
                 }
@@ -52,22 +57,65 @@ pub(crate) fn begin() -> String {
     out
 }
 
-type Measure = fn(&SecretStatus) -> Option<f64>;
+/// Tells generations apart: their names are no numbers, the moments at which they became visible are.
+fn generations(out: &mut String, status: &Status) {
+    family(
+        out,
+        "keywheel_generation",
+        "When the generation that readers see became visible, in Unix seconds.",
+    );
+    for delivery in &status.deliveries {
+        if let Some(at) = delivery.delivered_at {
+            line(out, "keywheel_generation", &format!("delivery=\"{}\"", delivery.name), seconds(at));
+        }
+    }
+}
 
-const FAMILIES: [(&str, &str, Measure); 5] = [
-    ("keywheel_last_refresh_timestamp_seconds", "When the source last confirmed the value.", |secret| {
+fn providers(out: &mut String, providers: &BTreeMap<String, Reading>) {
+    const DURATION: &str = "keywheel_fetch_duration_seconds";
+    typed(
+        out,
+        DURATION,
+        "How long reads of the provider took, waiting for the budget included.",
+        "histogram",
+    );
+    for (name, Reading { reads, within, seconds, .. }) in providers {
+        let provider = format!("provider=\"{name}\"");
+        let bounds = within.iter().map(|(bound, count)| (bound.to_string(), count));
+        for (bound, count) in bounds.chain([("+Inf".to_owned(), reads)]) {
+            line(out, &format!("{DURATION}_bucket"), &format!("{provider},le=\"{bound}\""), *count as f64);
+        }
+        line(out, &format!("{DURATION}_sum"), &provider, *seconds);
+        line(out, &format!("{DURATION}_count"), &provider, *reads as f64);
+    }
+    const ERRORS: &str = "keywheel_provider_errors_total";
+    typed(out, ERRORS, "How many calls of the provider failed, by the kind of the failure.", "counter");
+    for (name, reading) in providers {
+        for (kind, count) in &reading.errors {
+            line(out, ERRORS, &format!("provider=\"{name}\",kind=\"{kind}\""), *count as f64);
+        }
+    }
+}
+
+type Measure = fn(&SecretStatus, Timestamp) -> Option<f64>;
+
+const FAMILIES: [(&str, &str, Measure); 6] = [
+    ("keywheel_secret_age_seconds", "How long ago the source last confirmed the value.", |secret, now| {
+        Some(now.duration_since(secret.confirmed_at?).as_secs_f64().max(0.0))
+    }),
+    ("keywheel_last_refresh_timestamp_seconds", "When the source last confirmed the value.", |secret, _| {
         secret.confirmed_at.map(seconds)
     }),
-    ("keywheel_lease_deadline_timestamp_seconds", "When the value ends.", |secret| {
+    ("keywheel_lease_deadline_timestamp_seconds", "When the value ends.", |secret, _| {
         secret.lease_deadline.map(seconds)
     }),
-    ("keywheel_stale", "Whether the value is staler than it may be.", |secret| {
+    ("keywheel_stale", "Whether the value is staler than it may be.", |secret, _| {
         Some(f64::from(u8::from(secret.stale)))
     }),
-    ("keywheel_ended", "Whether the value has ended and there is no newer one.", |secret| {
+    ("keywheel_ended", "Whether the value has ended and there is no newer one.", |secret, _| {
         Some(f64::from(u8::from(secret.ended)))
     }),
-    ("keywheel_failed_attempts", "How many reads failed in a row.", |secret| {
+    ("keywheel_failed_attempts", "How many reads failed in a row.", |secret, _| {
         Some(f64::from(secret.failures))
     }),
 ];
@@ -86,6 +134,6 @@ pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: f64) {
     writeln!(out, "{name}{{{labels}}} {value}").ok();
 }
 
-pub(crate) fn seconds(at: jiff::Timestamp) -> f64 {
+pub(crate) fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }

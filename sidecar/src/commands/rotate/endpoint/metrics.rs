@@ -18,6 +18,17 @@ pub(super) fn write(looks: &[Look], outcomes: Option<&[(Outcome, u64); Outcome::
             }
         }
     }
+    typed(&mut out, ROTATIONS, "What came of rotations since the program began.", "counter");
+    for look in looks {
+        for (outcome, count) in [("published", look.published), ("failed", look.failed)] {
+            line(
+                &mut out,
+                ROTATIONS,
+                &format!("rotation=\"{}\",outcome=\"{outcome}\"", look.name),
+                count as f64,
+            );
+        }
+    }
     if let Some(outcomes) = outcomes {
         typed(&mut out, INCIDENTS, "What came of the incidents that were reported.", "counter");
         for (outcome, count) in outcomes {
@@ -27,7 +38,7 @@ pub(super) fn write(looks: &[Look], outcomes: Option<&[(Outcome, u64); Outcome::
     out
 }
 
-const FAMILIES: [(&str, &str, &str, Measure); 5] = [
+const FAMILIES: [(&str, &str, &str, Measure); 4] = [
     ("keywheel_rotation_replaced_timestamp_seconds", "When the value was last replaced.", "gauge", |look| {
         look.standing.as_ref()?.replaced_at.map(seconds)
     }),
@@ -46,11 +57,6 @@ const FAMILIES: [(&str, &str, &str, Measure); 5] = [
     ("keywheel_rotation_failed", "Whether the last attempt failed.", "gauge", |look| {
         Some(f64::from(u8::from(look.error.is_some())))
     }),
-    (
-        "keywheel_rotations_total",
-        "How often a new value was published since the program began.",
-        "counter",
-        |look| Some(look.published as f64),
-    ),
 ];
+const ROTATIONS: &str = "keywheel_rotations_total";
 const INCIDENTS: &str = "keywheel_incidents_total";
