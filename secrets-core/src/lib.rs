@@ -15,6 +15,7 @@
 //!
 //! The kinds of providers are in `keywheel-providers`; here is only [`memory`], which tests use. [`docs`] has the decisions and their reasons.
 
+pub mod audit;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -21,6 +21,9 @@ pub(crate) struct Cli {
     /// How to write the log to standard error [default: text on a terminal, JSON elsewhere]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+    /// Append who read, delivered, told and rotated what to this file, as lines of JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

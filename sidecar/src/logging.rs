@@ -3,8 +3,13 @@
 //! `KEYWHEEL_LOG` takes a level (`info`, `debug`, …) or `TARGET=LEVEL,…`. It reaches Keywheel's own events alone: what the libraries
 //! underneath say at their lower levels may hold what they carry, so nobody can turn it on.
 
+use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Mutex;
 
+use keywheel_core::audit::TARGET;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,8 +22,8 @@ use crate::exit::Failure;
 /// Sets the program's log up.
 ///
 /// # Errors
-/// `KEYWHEEL_LOG` that does not parse.
-pub(crate) fn init(format: Option<LogFormat>) -> Result<(), Failure> {
+/// `KEYWHEEL_LOG` that does not parse; a file for the audit that cannot be written.
+pub(crate) fn init(format: Option<LogFormat>, audit_log: Option<&Path>) -> Result<(), Failure> {
     let wanted = std::env::var("KEYWHEEL_LOG").unwrap_or_default();
     let filter = filter(if wanted.is_empty() { "info" } else { &wanted })?;
     let terminal = std::io::stderr().is_terminal();
@@ -28,8 +33,25 @@ pub(crate) fn init(format: Option<LogFormat>) -> Result<(), Failure> {
         None if terminal => text(true),
         None => json(),
     };
-    registry().with(layer.with_filter(filter)).init();
+    let audit = audit_log.map(open).transpose()?.map(audit);
+    let layers: Vec<BoxedLayer> = audit.into_iter().chain([layer.with_filter(filter).boxed()]).collect();
+    registry().with(layers).init();
     Ok(())
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Failure::other(format!("cannot write the audit to {}: {error}", path.display())))
+}
+
+/// Writes the events of the audit, each as one line in one call.
+fn audit(file: File) -> BoxedLayer {
+    let layer = fmt::layer().json().with_writer(Mutex::new(file)).flatten_event(true).with_target(false);
+    layer.with_filter(Targets::new().with_target(TARGET, LevelFilter::DEBUG)).boxed()
 }
 
 fn filter(wanted: &str) -> Result<Targets, Failure> {

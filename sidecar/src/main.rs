@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
-    if let Err(failure) = logging::init(cli.log_format) {
+    if let Err(failure) = logging::init(cli.log_format, cli.audit_log.as_deref()) {
         return failure.report();
     }
     match run(cli.command) {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::builder::ClientBuilder;
 pub(crate) use self::providers::Providers;
+use crate::audit;
 use crate::clock::Clock;
 use crate::config::{ProviderConfig, SecretConfig};
 use crate::error::{Error, Result};
@@ -128,7 +129,9 @@ impl Client {
     pub async fn read(&self, reference: &SecretRef) -> Result<Secret> {
         self.validate(reference)?;
         let provider = Retry::new(Arc::clone(self.provider(reference)?), RetryPolicy::default());
-        provider.read(reference).await.map_err(|error| named(error, reference))
+        let read = provider.read(reference).await;
+        audit::read(reference, read.as_ref().map(Secret::version));
+        read.map_err(|error| named(error, reference))
     }
 
     /// Has the source do what a write of `fields` to that path does; once, since it may have been done where no answer came.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::{Keeper, Tending, named, schedule};
+use crate::audit;
 use crate::clock::{later, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, Term};
@@ -53,6 +54,7 @@ impl Keeper {
                 }
             }
             Err(error) => {
+                audit::read(&self.reference, Err(&error));
                 let error = named(error, &self.reference);
                 let failures = before.saturating_add(1);
                 let wait = self.wait_after(&error, failures, now);
@@ -140,6 +142,7 @@ impl Keeper {
         self.remember(&secret, &secret.upkeep, &tending.outgoing.leases()).await;
         (tending.is_lost, tending.parent) = (false, None);
         tending.can_look_up = self.provider.leases().is_some();
+        audit::read(&self.reference, Ok(secret.version()));
         self.publish(secret, self.clock.now());
     }
 

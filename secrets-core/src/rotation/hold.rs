@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rustix::process::getpid;
 use serde::{Deserialize, Serialize};
 
+use crate::audit;
 use crate::clock::later;
 
 /// Keeps others from a rotation that somebody is at.
@@ -49,7 +50,7 @@ impl Holder {
         let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let pid = getpid().as_raw_nonzero().get();
         Self {
-            host: read("/proc/sys/kernel/hostname"),
+            host: audit::host(),
             realm: format!("{} {}", read("/proc/sys/kernel/random/boot_id"), namespace.display()),
             pid,
             started: started(pid).unwrap_or_default(),

@@ -5,6 +5,7 @@ use tracing::{debug, error, info, warn};
 use super::content::Content;
 use super::values::{Newest, Secrets, versions};
 use super::{Delivery, Input};
+use crate::audit;
 use crate::clock::later;
 use crate::config::OnForbidden;
 use crate::deliver::{SourceInfo, Sources, Staged};
@@ -67,6 +68,7 @@ impl Delivery {
             secrets = shown(&newest.secrets),
             "delivered"
         );
+        self.audit(&shown(&newest.secrets), "done");
         self.values.take(&newest.revisions);
         (self.values.visible, self.values.versions) = (newest.revisions, newest.versions);
         let outcome = self.note(Event::Published).await;
@@ -85,6 +87,7 @@ impl Delivery {
 
     /// Notes that these values are not to be tried again.
     async fn not_valid(&mut self, newest: Newest, error: Error) -> Error {
+        self.audit(&shown(&newest.secrets), "rejected");
         self.note(Event::NotValid(newest.versions)).await;
         self.here(error)
     }
@@ -146,7 +149,9 @@ impl Delivery {
             return Ok(());
         };
         let notifier = &told.notifier;
-        match self.notify(notifier, &generation).await {
+        let told_of = self.notify(notifier, &generation).await;
+        audit::notify(self.name(), &generation, &notifier.to_string(), told_of.as_ref().map(drop));
+        match told_of {
             Ok(report) => info!(delivery = self.name(), notifier = %notifier, %report, "told"),
             Err(error) => {
                 let error = self.here(error);
@@ -247,6 +252,7 @@ impl Delivery {
             delivery = self.name(),
             generation, "rolled back to the generation that the application worked with"
         );
+        self.audit("", "rolled back");
         Ok(())
     }
 
@@ -273,6 +279,7 @@ impl Delivery {
             self.publish(staged, Content::of(&Payload::default()), Versions::new(), false).await?;
             self.values.versions.clear();
             error!(delivery = self.name(), error = %refusal, on_forbidden = ?OnForbidden::Delete, "took the files away");
+            self.audit("", "withdrawn");
             let outcome = self.note(Event::Published).await;
             self.conclude(outcome).await;
         }
@@ -284,6 +291,12 @@ impl Delivery {
             state.error = Some(self.here(refusal.clone()));
         });
         Ok(())
+    }
+
+    /// Writes down what became of the files that are visible.
+    fn audit(&self, secrets: &str, outcome: &'static str) {
+        let generation = self.state.borrow().generation.clone().unwrap_or_default();
+        audit::delivery(self.name(), &generation, secrets, outcome);
     }
 
     pub(super) async fn note(&mut self, event: Event) -> Option<Outcome> {

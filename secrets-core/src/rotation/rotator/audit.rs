@@ -3,6 +3,7 @@
 use tracing::{info, warn};
 
 use super::{Ask, Rotation, Rotator};
+use crate::audit::TARGET;
 use crate::rotation::course::{Event, Phase, Step};
 
 impl Rotator {
@@ -27,14 +28,11 @@ impl Rotator {
         };
         match event {
             Event::Failed(error) => {
-                warn!(target: AUDIT, rotation = name, secret = %target, strategy, step, outcome, token, %by, reason, %error, "rotation");
+                warn!(target: TARGET, event = "rotation", rotation = name, secret = %target, strategy, step, outcome, token, %by, reason, %error, "rotation");
             }
             _ => {
-                info!(target: AUDIT, rotation = name, secret = %target, strategy, step, outcome, token, version, %by, reason, "rotation");
+                info!(target: TARGET, event = "rotation", rotation = name, secret = %target, strategy, step, outcome, token, version, %by, reason, "rotation");
             }
         }
     }
 }
-
-/// The target of these lines, by which a log's reader tells them from others.
-const AUDIT: &str = "keywheel::audit";

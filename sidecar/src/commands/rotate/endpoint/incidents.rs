@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use keywheel_core::Clock;
+use keywheel_core::audit::{TARGET, by};
 use keywheel_core::identity::TokenSource;
 use keywheel_core::incident::{Alert, IncidentsConfig, Limit};
 use keywheel_core::rotation::ServerHandle;
@@ -110,7 +111,7 @@ impl Incidents {
     async fn judge(&self, request: Request) -> (Outcome, Response) {
         if !self.is_known(request.headers()).await {
             if self.refusals.take("", self.clock.instant()).is_ok() {
-                warn!(target: AUDIT, outcome = Outcome::Refused.as_str(), "incident");
+                warn!(target: TARGET, event = "incident", by = by(), outcome = Outcome::Refused.as_str(), "incident");
             }
             let challenge = (header::WWW_AUTHENTICATE, "Bearer");
             return (
@@ -134,7 +135,7 @@ impl Incidents {
         match Alert::parse(body) {
             Ok(alert) => self.act(&alert),
             Err(error) => {
-                warn!(target: AUDIT, outcome = Outcome::Invalid.as_str(), %error, "incident");
+                warn!(target: TARGET, event = "incident", by = by(), outcome = Outcome::Invalid.as_str(), %error, "incident");
                 (Outcome::Invalid, (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response())
             }
         }
@@ -169,9 +170,11 @@ impl Incidents {
         let (rotations, ignored) = (begin.join(","), limited.join(","));
         match limited.is_empty() {
             true => {
-                info!(target: AUDIT, outcome = outcome.as_str(), reason, rotations, answered = answered.join(","), "incident")
+                info!(target: TARGET, event = "incident", by = by(), outcome = outcome.as_str(), reason, rotations, answered = answered.join(","), "incident")
             }
-            false => warn!(target: AUDIT, outcome = outcome.as_str(), reason, rotations, ignored, "incident"),
+            false => {
+                warn!(target: TARGET, event = "incident", by = by(), outcome = outcome.as_str(), reason, rotations, ignored, "incident")
+            }
         }
         if outcome == Outcome::Limited {
             return (outcome, too_many(wait));
@@ -204,7 +207,6 @@ fn too_many(wait: Duration) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], "too many incidents\n").into_response()
 }
 
-const AUDIT: &str = "keywheel::audit";
 const BEARER: &[u8] = b"Bearer ";
 const SHORTEST_TOKEN: usize = 20;
 /// More than a storm of alerts needs to be understood, and few enough to be read.
