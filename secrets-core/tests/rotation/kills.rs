@@ -143,6 +143,35 @@ proptest! {
     }
 
     #[test]
+    fn one_that_stands_still_does_no_harm_to_who_goes_on(
+        is_gapless: bool,
+        fates in prop::collection::vec(
+            prop_oneof![
+                6 => Just(Fate::Works),
+                2 => (40u64..400).prop_map(Fate::Takes),
+                1 => any::<bool>().prop_map(|done| Fate::Fails { done }),
+            ],
+            0..60,
+        ),
+        pauses in prop::collection::vec(0u64..150, 2..8),
+    ) {
+        paused(async {
+            let world = World::new(is_gapless);
+            world.appoint(fates);
+            let rotators: Vec<_> = pauses.iter().map(|_| world.rotator(NOW)).collect();
+            let runs = rotators.iter().zip(&pauses).map(|(rotator, pause)| async {
+                tokio::time::sleep(Duration::from_secs(*pause)).await;
+                // Others are at it, or what failed is written down.
+                rotator.advance(&now()).await.ok();
+            });
+            futures_util::future::join_all(runs).await;
+            world.appoint([]);
+            finish(&world).await;
+            check(&world)
+        })?;
+    }
+
+    #[test]
     fn two_at_once_do_no_harm_and_rotate_once(
         is_gapless: bool,
         fates in prop::collection::vec((0u64..3).prop_map(Fate::Takes), 0..60),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::ledger::Open;
 use super::{Ask, Progress, Rotator};
 use crate::client::named;
+use crate::clock::later;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rotation::course::{Course, Event, Phase, Step};
 use crate::rotation::record::Record;
@@ -49,9 +50,10 @@ impl Rotator {
         }
         run.wants_new = self.take_in(run.ask, &mut open.record)?;
         while let Some(step) = self.next_step(run, &open.record).await? {
-            let is_held = open.record.hold.as_ref().is_some_and(|hold| hold.by == self.me);
-            if step != Step::Create && !is_held {
-                open.record.course.resume(self.rotation.rules);
+            if step != Step::Create && !self.may_begin(&open.record) {
+                if !open.record.hold.as_ref().is_some_and(|hold| hold.by == self.me) {
+                    open.record.course.resume(self.rotation.rules);
+                }
                 open.record.hold = Some(self.hold(self.clock.now()));
                 self.save(&mut open).await?;
                 continue;
@@ -100,17 +102,26 @@ impl Rotator {
         // What could not be begun is tried again when the record says so, whoever asked.
         run.wants_new &= step != Step::Create;
         let before = open.record.course.phase().clone();
+        let held_until = open.record.hold.as_ref().map(|hold| hold.until);
         open.record.course.note(event.clone(), self.rotation.rules, self.clock.now());
         let settled = self.settle(open).await;
         let was_outrun = step == Step::Create && settled.is_err();
         if !was_outrun {
             self.audit(step, &event, run.ask, &before);
         }
-        match settled.is_ok() {
-            true => run.has_finished |= step == Step::Finish && matches!(event, Event::Published(_)),
-            false => self.leave_working(&before, &open.record).await,
+        match &settled {
+            Ok(()) => run.has_finished |= step == Step::Finish && matches!(event, Event::Published(_)),
+            // Somebody else is at it, and sees to it that what is published works.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(_) => self.leave_working(&before, &open.record, held_until).await,
         }
         settled
+    }
+
+    /// Tells whether this rotator keeps all others away for as long as a step may take that begins now. One that stood still for a while has to ask anew.
+    fn may_begin(&self, record: &Record) -> bool {
+        let end = later(self.clock.now(), self.strategy.longest_step());
+        record.hold.as_ref().is_some_and(|hold| hold.by == self.me && hold.until >= end)
     }
 
     /// Somebody else began at the same moment: what was made here is forgotten, and nobody has seen it.

@@ -1,9 +1,13 @@
 //! What each step does.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::ledger::{RETRY, token};
 use super::{Ask, Rotator, store_of};
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rotation::course::{Attempt, Event, Phase, Step};
 use crate::rotation::record::Record;
@@ -124,16 +128,21 @@ impl Rotator {
         RETRY.run(|| store.look(&self.rotation.target)).await
     }
 
-    /// Takes back what was set where that could not be written down and what is published may not work.
-    pub(super) async fn leave_working(&self, before: &Phase, record: &Record) {
+    /// Takes back what was set where that could not be written down and what is published may not work; only while nobody else can be at it.
+    pub(super) async fn leave_working(&self, before: &Phase, record: &Record, held_until: Option<Timestamp>) {
         let (Some(attempt), Some(new)) = (before.attempt(), &record.new) else { return };
         let is_set = matches!(record.course.phase(), Phase::Set(_) | Phase::Tested(_));
         if self.rotation.rules.is_gapless || !is_set {
             return;
         }
         let turn = Turn { is_emergency: false, ..attempt.turn(new, record.old.as_ref()) };
-        if let Err(error) = self.strategy.undo(turn).await {
-            warn!(rotation = self.rotation.name, %error, "what was set could not be taken back");
+        let left = held_until.map_or(Duration::ZERO, |until| clock::until(self.clock.now(), until));
+        match tokio::time::timeout(left, self.strategy.undo(turn)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(rotation = self.rotation.name, %error, "what was set could not be taken back")
+            }
+            Err(_) => warn!(rotation = self.rotation.name, "what was set is left to whoever goes on with it"),
         }
     }
 }
