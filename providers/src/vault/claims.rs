@@ -18,7 +18,7 @@ pub(super) struct Claims {
     #[serde(default)]
     aud: Audience,
     #[serde(default)]
-    exp: Option<i64>,
+    exp: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,10 +62,10 @@ impl Claims {
             false => format!("audience {}", audiences.join(", ")),
         };
         let subject = self.sub.as_deref().unwrap_or("nobody").escape_debug();
-        let left = self.exp.map(|end| end - now.as_second());
+        let left = self.exp.map(|end| end - now.as_second() as f64);
         let end = match left {
             None => "no end".to_owned(),
-            Some(left @ 1..) => format!("ends in {}", span(left)),
+            Some(left) if left > 0.0 => format!("ends in {}", span(left)),
             Some(ended) => {
                 let reason = format!("the token ended {} ago", span(-ended));
                 return Err(refused(&reason).with_help(
@@ -77,8 +77,8 @@ impl Claims {
     }
 }
 
-fn span(seconds: i64) -> String {
-    format_duration(Duration::from_secs(seconds.unsigned_abs()))
+fn span(seconds: f64) -> String {
+    format_duration(Duration::from_secs(seconds.trunc() as u64))
 }
 
 fn refused(reason: &str) -> Error {
@@ -102,6 +102,10 @@ mod tests {
         assert_eq!(good.unwrap(), "system:serviceaccount:shop:orders, audience vault, x, ends in 1m");
         assert_eq!(told(r#"{"aud": "vault"}"#).unwrap(), "nobody, audience vault, no end");
         assert_eq!(told(r#"{"sub": "a\u001b[2J"}"#).unwrap(), "a\\u{1b}[2J, no audience, no end");
+        assert_eq!(told(r#"{"exp": 1060.9}"#).unwrap(), "nobody, no audience, ends in 1m");
+        assert!(
+            told(r#"{"exp": 1e300}"#).unwrap().contains("ends in ") && told(r#"{"exp": -1e300}"#).is_err()
+        );
         let ended = told(r#"{"exp": 910}"#).unwrap_err().to_string();
         assert!(ended.contains("ended 1m30s ago"), "{ended}");
     }

@@ -111,12 +111,12 @@ struct Token {
 async fn login(method: &Method, session: &Session) -> Result<String> {
     let identity = method.describe();
     let answer = session.ask("look up token", &LookupTokenSelfRequest {}).await?;
+    if answer.status == 403 && method.issues_tokens() {
+        // It logged in; the policy `default` would let it look at its own token.
+        return Ok(format!("as {identity}"));
+    }
     if !answer.is_success() {
-        return match method.issues_tokens() {
-            // It logged in; the policy `default` would let it look at its own token.
-            true => Ok(format!("as {identity}")),
-            false => Err(error::refused(&answer).with_help("is the token still valid?")),
-        };
+        return Err(error::refused(&answer).with_help("is the token still valid?"));
     }
     let Token { ttl, mut policies, identity_policies } = answer.parse::<LookedUp>()?.data;
     policies.extend(identity_policies);

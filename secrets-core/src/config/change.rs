@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::{Item, Section, Setting};
+use crate::audit;
 use crate::environment::Environment;
 use crate::http::{Method, Request};
 use crate::notify::{Mark, Notifier, Restart, Rollout, Signal, SignalNumber, Target, Workload, WorkloadKind};
@@ -68,8 +69,7 @@ pub(super) fn read(section: &mut Section<'_>, name: &str, environment: &Environm
 /// Returns what tells this process from its replicas and stays the same when it is started again: the pod's UID, where the environment has it, else
 /// the name of the host, which is the pod's.
 fn identity(environment: &Environment) -> String {
-    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = environment.first(&["KEYWHEEL_POD_UID", "POD_UID"]).map_or_else(host, str::to_owned);
+    let name = environment.first(&["KEYWHEEL_POD_UID", "POD_UID"]).map_or_else(audit::host, str::to_owned);
     name.trim().to_owned()
 }
 

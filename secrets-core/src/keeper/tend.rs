@@ -54,7 +54,9 @@ impl Keeper {
                 }
             }
             Err(error) => {
-                audit::read(&self.reference, Err(&error));
+                if matches!(step, Step::Ask | Step::Replace) {
+                    audit::read(&self.reference, Err(&error));
+                }
                 let error = named(error, &self.reference);
                 let failures = before.saturating_add(1);
                 let wait = self.wait_after(&error, failures, now);

@@ -3,7 +3,7 @@
 use tracing::{debug, error, info, warn};
 
 use super::content::Content;
-use super::values::{Newest, Secrets, versions};
+use super::values::{Newest, Secrets};
 use super::{Delivery, Input};
 use crate::audit;
 use crate::clock::later;
@@ -65,10 +65,10 @@ impl Delivery {
         info!(
             delivery = self.name(),
             generation = self.state.borrow().generation,
-            secrets = shown(&newest.secrets),
+            secrets = shown(&newest.versions),
             "delivered"
         );
-        self.audit(&shown(&newest.secrets), "done");
+        self.audit(&newest.versions, "done");
         self.values.take(&newest.revisions);
         (self.values.visible, self.values.versions) = (newest.revisions, newest.versions);
         let outcome = self.note(Event::Published).await;
@@ -87,7 +87,7 @@ impl Delivery {
 
     /// Notes that these values are not to be tried again.
     async fn not_valid(&mut self, newest: Newest, error: Error) -> Error {
-        self.audit(&shown(&newest.secrets), "rejected");
+        audit::delivery(self.name(), "", &shown(&newest.versions), "rejected");
         self.note(Event::NotValid(newest.versions)).await;
         self.here(error)
     }
@@ -252,7 +252,7 @@ impl Delivery {
             delivery = self.name(),
             generation, "rolled back to the generation that the application worked with"
         );
-        self.audit("", "rolled back");
+        self.audit(&self.values.versions, "rolled back");
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Delivery {
             self.publish(staged, Content::of(&Payload::default()), Versions::new(), false).await?;
             self.values.versions.clear();
             error!(delivery = self.name(), error = %refusal, on_forbidden = ?OnForbidden::Delete, "took the files away");
-            self.audit("", "withdrawn");
+            self.audit(&Versions::new(), "withdrawn");
             let outcome = self.note(Event::Published).await;
             self.conclude(outcome).await;
         }
@@ -294,9 +294,9 @@ impl Delivery {
     }
 
     /// Writes down what became of the files that are visible.
-    fn audit(&self, secrets: &str, outcome: &'static str) {
+    fn audit(&self, versions: &Versions, outcome: &'static str) {
         let generation = self.state.borrow().generation.clone().unwrap_or_default();
-        audit::delivery(self.name(), &generation, secrets, outcome);
+        audit::delivery(self.name(), &generation, &shown(versions), outcome);
     }
 
     pub(super) async fn note(&mut self, event: Event) -> Option<Outcome> {
@@ -381,12 +381,12 @@ fn rejected_before() -> Error {
 
 const VERIFYING: &str = "verifying";
 
-fn shown(secrets: &Secrets) -> String {
+fn shown(versions: &Versions) -> String {
     const SHOWN: usize = 8;
     let mut shown: Vec<String> =
-        versions(secrets).iter().take(SHOWN).map(|(name, version)| format!("{name}@{version}")).collect();
-    if secrets.len() > SHOWN {
-        shown.push(format!("and {} more", secrets.len() - SHOWN));
+        versions.iter().take(SHOWN).map(|(name, version)| format!("{name}@{version}")).collect();
+    if versions.len() > SHOWN {
+        shown.push(format!("and {} more", versions.len() - SHOWN));
     }
     shown.join(" ")
 }

@@ -15,7 +15,7 @@ use keywheel_core::notify::Supervisor;
 use keywheel_core::rotation::{RotationConfig, Rotator};
 use keywheel_sidecar::sandbox::{self, Allowed};
 
-use self::online::Target;
+use self::online::Rotated;
 use super::{begin, beside, clock, load};
 use crate::cli::CheckArgs;
 use crate::exit::Failure;
@@ -25,7 +25,7 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<(), Failure> {
     let path = &args.config;
     let mut config = load(path)?;
     let rotations = std::mem::take(&mut config.rotations);
-    let targets = rotations.iter().filter_map(Target::of).collect();
+    let rotated: Vec<Rotated> = rotations.iter().map(Rotated::of).collect();
     let summary = summary(&config, rotations.len());
     let client = build(&config, rotations)?;
     let mut text = format!("{}: good ({summary})\n", path.display());
@@ -35,7 +35,7 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
     output::print(text.as_bytes())?;
     match args.online {
-        true => online::examine(&config, targets, &client).await,
+        true => online::examine(&config, &rotated, &client).await,
         false => Ok(()),
     }
 }

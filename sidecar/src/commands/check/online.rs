@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use keywheel_core::client::Client;
 use keywheel_core::config::{Config, DeliveryConfig, format_duration};
-use keywheel_core::examine::Finding;
+use keywheel_core::examine::{Finding, Outcome};
 use keywheel_core::provider::Ending;
 use keywheel_core::rotation::RotationConfig;
-use keywheel_core::{Result, Secret, SecretRef, Upkeep, deliver};
+use keywheel_core::{ErrorKind, Result, Secret, SecretRef, Upkeep, deliver};
 
 use super::report::Report;
 use crate::exit::Failure;
@@ -17,16 +17,16 @@ use crate::exit::Failure;
 ///
 /// # Errors
 /// The first thing that is wrong, by its code; all of them are printed.
-pub(super) async fn examine(config: &Config, targets: Vec<Target>, client: &Client) -> Result<(), Failure> {
+pub(super) async fn examine(config: &Config, rotations: &[Rotated], client: &Client) -> Result<(), Failure> {
     let mut report = Report::default();
-    let examined = print(config, &targets, client, &mut report).await;
+    let examined = print(config, rotations, client, &mut report).await;
     client.close(Ending::Revoke, Client::CLOSE).await;
     examined.and_then(|()| report.end())
 }
 
 async fn print(
     config: &Config,
-    targets: &[Target],
+    rotations: &[Rotated],
     client: &Client,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -42,24 +42,24 @@ async fn print(
     for delivery in &config.deliveries {
         report.section("delivery", &delivery.name, &way.of_delivery(delivery).await)?;
     }
-    for Target { rotation, reference } in targets {
-        let finding = way.of_secret("target".to_owned(), reference).await;
-        report.section("rotation", rotation, &[finding])?;
+    for rotation in rotations {
+        report.section("rotation", &rotation.name, &way.of_rotation(rotation).await)?;
     }
     Ok(())
 }
 
-/// Where a rotation publishes its values.
-pub(super) struct Target {
-    rotation: String,
-    reference: SecretRef,
+/// What a rotation reads: where it publishes its values, if it has any, and what its strategy needs.
+pub(super) struct Rotated {
+    name: String,
+    target: Option<SecretRef>,
+    needs: Vec<SecretRef>,
 }
 
-impl Target {
-    /// Returns the target; none where there is no value that could be read.
-    pub(super) fn of(rotation: &RotationConfig) -> Option<Self> {
-        let has_value = rotation.record.is_none();
-        has_value.then(|| Self { rotation: rotation.name.clone(), reference: rotation.target.clone() })
+impl Rotated {
+    pub(super) fn of(rotation: &RotationConfig) -> Self {
+        let target = rotation.record.is_none().then(|| rotation.target.clone());
+        let needs = rotation.plan.references().into_iter().cloned().collect();
+        Self { name: rotation.name.clone(), target, needs }
     }
 }
 
@@ -79,6 +79,23 @@ impl Way<'_> {
         findings.push(Finding::new("directory", deliver::examine(&delivery.settings())));
         let notifiers = delivery.change.on_change.iter().map(|told| &told.notifier);
         findings.extend(notifiers.filter_map(|notifier| Some(Finding::new("signal", notifier.examine()?))));
+        findings
+    }
+
+    async fn of_rotation(&self, rotation: &Rotated) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(target) = &rotation.target {
+            let mut finding = self.of_secret("target".to_owned(), target).await;
+            if let Outcome::Bad(error) = &finding.outcome
+                && error.kind() == ErrorKind::NotFound
+            {
+                finding.outcome = Outcome::Good("there is nothing yet".to_owned());
+            }
+            findings.push(finding);
+        }
+        for reference in &rotation.needs {
+            findings.push(self.of_secret(reference.to_string(), reference).await);
+        }
         findings
     }
 
@@ -112,7 +129,9 @@ fn in_words(secret: &Secret) -> String {
     let kept = match &secret.upkeep {
         Upkeep::Lease(lease) => format!("a lease of {}", format_duration(lease.term.ttl)),
         Upkeep::Expiry { ends_at, .. } => format!("valid until {ends_at}"),
-        Upkeep::Poll { .. } | Upkeep::Turn { .. } | Upkeep::Once => format!("version {}", secret.version()),
+        Upkeep::Poll { .. } | Upkeep::Turn { .. } | Upkeep::Once => {
+            format!("version {}", secret.version().as_str().escape_debug())
+        }
     };
     format!("{noun} {names}; {kept}")
 }
