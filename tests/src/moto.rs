@@ -1,6 +1,6 @@
 //! Runs moto, which plays AWS: Secrets Manager, SSM Parameter Store and STS of one account in [`REGION`].
 //!
-//! It checks no credentials and throttles nobody; what it does not play, [`crate::Faults`] shows.
+//! It checks no credentials and throttles nobody; what it does not play, [`crate::Faults`] shows. It answers one request at a time.
 
 use std::process::Command;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Moto {
         loop {
             let port = ports::free();
             let mut command = Command::new("python3");
-            command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+            command.args(["-c", ONE_AT_A_TIME, "-H", "127.0.0.1", "-p", &port.to_string()]);
             command.env("PYTHONPATH", built::moto()).current_dir(logs.path());
             if let Some(authority) = &authority {
                 let issued = authority.issue_server(logs.path());
@@ -175,3 +175,4 @@ fn success(operation: &str, answer: &Answer) -> Value {
 pub const REGION: &str = "eu-west-1";
 
 const BOUND: Duration = Duration::from_secs(60);
+const ONE_AT_A_TIME: &str = include_str!("moto.py");
