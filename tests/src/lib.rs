@@ -24,7 +24,7 @@
 //! - [`nginx`]: a real web server with a certificate that is delivered to it.
 //! - [`Prometheus`]: a real one that scrapes a program.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
-//! - [`Rotations`]: a database whose roles take turns, and a server that they are published at.
+//! - [`Rotations`]: a database whose accounts take turns ([`databases`]), and a server that they are published at.
 //! - [`engines`]: a server whose engines replace credentials themselves.
 //! - [`Gate`]: a proxy that stops a connection at a message.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
@@ -44,6 +44,7 @@ pub mod accounts;
 pub mod built;
 pub mod certificates;
 pub mod cloud;
+pub mod databases;
 pub mod engines;
 pub mod faults;
 pub mod gate;

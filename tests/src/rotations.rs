@@ -1,4 +1,4 @@
-//! Sets the stage for `keywheel rotate`: a database whose roles take turns, and a server that they are published at.
+//! Sets the stage for `keywheel rotate`: a database whose accounts take turns, and a server that they are published at.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::databases::Database;
 use crate::http::Method;
 use crate::keywheel::Finished;
 use crate::{Launch, OpenBao, Postgres, wait};
 
-/// A real database with the roles `orders_a` and `orders_b`, an administrator, and KV version 2 with what is published: `secret/orders/db`.
+/// A [`Database`], and KV version 2 with what is published (`secret/orders/db`) and the administrator's login.
 #[derive(Debug)]
-pub struct Rotations {
+pub struct Rotations<D = Postgres> {
     /// The server that everything is published at.
     pub bao: Arc<OpenBao>,
     /// The database.
-    pub postgres: Arc<Postgres>,
+    pub database: Arc<D>,
     token: String,
 }
 
@@ -41,24 +42,21 @@ pub struct PublishedSightings {
 }
 
 impl Rotations {
-    /// Sets the stage; `orders_a` is published, with the password `first`, and may read and write a table.
+    /// Sets the stage with PostgreSQL; `orders_a` is published, with the password `first`.
     pub fn set() -> Self {
         Self::on(OpenBao::start())
     }
+}
 
-    /// As [`Rotations::set`], on this server.
+impl<D: Database> Rotations<D> {
+    /// As [`Rotations::set`], on this server, with the database that the type says.
     pub fn on(bao: OpenBao) -> Self {
-        let postgres = Postgres::start();
-        postgres.execute(
-            "CREATE TABLE orders (id int); CREATE ROLE orders_a LOGIN PASSWORD 'first'; GRANT SELECT, INSERT ON orders TO orders_a;
-             CREATE ROLE rotator LOGIN CREATEROLE PASSWORD 'rotator'; GRANT pg_signal_backend TO rotator; GRANT SELECT, INSERT ON orders TO rotator WITH GRANT OPTION;",
-        );
         bao.policy(POLICY, MAY_ROTATE);
         let token = bao.token(&json!({"policies": [POLICY], "no_parent": true})).token;
-        let stage = Self { bao: Arc::new(bao), postgres: Arc::new(postgres), token };
+        let stage = Self { bao: Arc::new(bao), database: Arc::new(D::set()), token };
         stage.bao.kv_put(
             "secret",
-            "platform/pg-admin",
+            "platform/db-admin",
             &json!({"username": "rotator", "password": "rotator"}),
         );
         stage.publish("orders_a", "first");
@@ -88,22 +86,65 @@ impl Rotations {
         answer["data"]["data"].clone()
     }
 
-    /// Returns the roles that can log in.
-    pub fn open_roles(&self) -> Vec<String> {
-        let sql = "SELECT rolname FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL AND rolname LIKE 'orders%' ORDER BY 1";
-        self.postgres.query(sql).into_iter().flatten().collect()
+    /// Returns the accounts that let somebody in, each as often as it has passwords.
+    pub fn open_accounts(&self) -> Vec<String> {
+        self.database.open_accounts()
+    }
+
+    /// Has whatever was begun brought to its end, and sees that nothing is left of it but what is published.
+    ///
+    /// # Panics
+    ///
+    /// When something is left, or what is published does not log in.
+    pub fn finish(&self, configuration: &str, what: &str) {
+        let done = self.rotate(configuration, &["--json"]);
+        assert_eq!(done.code, Some(0), "{what}: {}", done.stderr);
+        let report: Value = serde_json::from_str(&done.stdout).expect("JSON");
+        assert_eq!(report[0]["phase"], "idle", "{what}: {report}");
+        let (user, password) = self.published();
+        let login = self.database.login(&user, &password, BOUND);
+        assert_eq!(login, Ok(()), "{what}: what is published does not log in");
+        assert_eq!(self.open_accounts(), [user], "{what}: something was left behind");
+        let record = self.record();
+        let fields: Vec<&String> =
+            record.as_object().map(|record| record.keys().collect()).unwrap_or_default();
+        assert!(fields.iter().all(|field| *field == "record"), "{what}: the record keeps values");
+    }
+
+    /// Returns what `keywheel rotate status --json` says.
+    ///
+    /// # Panics
+    ///
+    /// When it says nothing.
+    pub fn status(&self, configuration: &str) -> Value {
+        let status = self.rotate(configuration, &["status", "--json"]);
+        assert_eq!(status.code, Some(0), "{}", status.stderr);
+        let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+        status[0].clone()
     }
 
     /// Returns a configuration of the rotation `orders`, straight to both servers; `more` are further keys.
     pub fn configuration(&self, schedule: &str, overlap: &str, more: &str) -> String {
-        self.configuration_by(&self.bao.plain_address(), &self.postgres.address(), schedule, overlap, more)
+        self.configuration_by(&self.bao.plain_address(), &self.database.address(), schedule, overlap, more)
     }
 
     /// As [`Rotations::configuration`], by other ways to the servers.
     pub fn configuration_by(
         &self,
         bao: &str,
-        postgres: &str,
+        database: &str,
+        schedule: &str,
+        overlap: &str,
+        more: &str,
+    ) -> String {
+        self.configuration_of(bao, &D::strategy(database), schedule, overlap, more)
+    }
+
+    /// As [`Rotations::configuration`], by another way to the server and with another strategy.
+    pub fn configuration_of(
+        &self,
+        bao: &str,
+        strategy: &str,
         schedule: &str,
         overlap: &str,
         more: &str,
@@ -117,12 +158,7 @@ rotations:
   - name: orders
     target: vault://secret/orders/db
     schedule: {schedule}
-    strategy:
-      postgres:
-        address: "{postgres}"
-        database: postgres
-        admin: vault://secret/platform/pg-admin
-        users: [orders_a, orders_b]
+    strategy:{strategy}
     overlap: {overlap}
 {more}"#
         )
@@ -140,15 +176,23 @@ rotations:
 
     /// Starts to log in with what is published.
     pub fn probe(&self) -> PublishedProbe {
-        let over = Arc::new(AtomicBool::new(false));
-        let (bao, postgres) = (Arc::clone(&self.bao), Arc::clone(&self.postgres));
-        let for_thread = Arc::clone(&over);
-        let thread = thread::spawn(move || probe(&bao, &postgres, &for_thread));
-        PublishedProbe { over, thread: Some(thread) }
+        let (bao, database) = (Arc::clone(&self.bao), Arc::clone(&self.database));
+        PublishedProbe::start(move || published(&bao), database)
     }
 }
 
 impl PublishedProbe {
+    /// Starts to log in to `database` with what is `published`, every 50 ms.
+    pub fn start<D: Database>(
+        published: impl Fn() -> Option<(String, String)> + Send + 'static,
+        database: Arc<D>,
+    ) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let for_thread = Arc::clone(&over);
+        let thread = thread::spawn(move || probe(published, &*database, &for_thread));
+        Self { over, thread: Some(thread) }
+    }
+
     /// Ends the probe and returns what it saw.
     pub fn finish(mut self) -> PublishedSightings {
         self.over.store(true, Ordering::Relaxed);
@@ -162,15 +206,19 @@ impl Drop for PublishedProbe {
     }
 }
 
-fn probe(bao: &OpenBao, postgres: &Postgres, over: &AtomicBool) -> PublishedSightings {
+fn probe(
+    published: impl Fn() -> Option<(String, String)>,
+    database: &impl Database,
+    over: &AtomicBool,
+) -> PublishedSightings {
     let mut seen = PublishedSightings::default();
     while !over.load(Ordering::Relaxed) {
         let begun = wait::monotonic();
-        if let Some((user, password)) = published(bao) {
+        if let Some((user, password)) = published() {
             seen.logins += 1;
-            let refused = postgres.login(&user, &password, Duration::from_secs(10)).err();
+            let refused = database.login(&user, &password, BOUND).err();
             // What was replaced between its reading and the login may have been refused in time.
-            let is_still_published = || published(bao) == Some((user.clone(), password.clone()));
+            let is_still_published = || published() == Some((user.clone(), password.clone()));
             if let Some(why) = refused.filter(|_| is_still_published()) {
                 seen.failed.push(format!("{user}: {why}"));
             }
@@ -189,10 +237,11 @@ fn published(bao: &OpenBao) -> Option<(String, String)> {
 }
 
 const INTERVAL: Duration = Duration::from_millis(50);
+const BOUND: Duration = Duration::from_secs(10);
 const POLICY: &str = "rotator";
 /// What a rotator needs at the server.
 pub const MAY_ROTATE: &str = r#"
 path "secret/data/orders/db" { capabilities = ["read", "create", "update"] }
 path "secret/data/keywheel/rotation/orders/db" { capabilities = ["read", "create", "update"] }
-path "secret/data/platform/pg-admin" { capabilities = ["read"] }
+path "secret/data/platform/db-admin" { capabilities = ["read"] }
 "#;

@@ -27,20 +27,20 @@ fn no_login_fails_while_two_roles_take_turns() {
         let next = stage.published();
         assert_ne!(next.0, first.0);
         let (user, password) = std::mem::replace(&mut first, next);
-        assert!(stage.postgres.login(&user, &password, SECOND).is_err(), "the old one still works");
+        assert!(stage.database.login(&user, &password, SECOND).is_err(), "the old one still works");
     }
     let seen = probe.finish();
     eprintln!("{rotations} rotations: {} logins, {} failed", seen.logins, seen.failed.len());
     assert_eq!(seen.failed, Vec::<String>::new());
     assert!(seen.logins >= rotations && seen.users.len() == 2, "{seen:?}");
-    assert_eq!(stage.postgres.roles_like("orders").len(), 2);
-    assert_eq!(stage.open_roles(), [stage.published().0]);
+    assert_eq!(stage.database.roles_like("orders").len(), 2);
+    assert_eq!(stage.open_accounts(), [stage.published().0]);
     assert_eq!(stage.version(), rotations as u64 + 1);
     // What was granted to the one was granted to the other, and what is beside the credential stays.
     let (user, password) = stage.published();
     let granted = "SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'orders_b' AND table_name = 'orders'";
-    assert_eq!(stage.postgres.query(granted)[0][0], "2");
-    assert!(stage.postgres.login(&user, &password, SECOND).is_ok());
+    assert_eq!(stage.database.query(granted)[0][0], "2");
+    assert!(stage.database.login(&user, &password, SECOND).is_ok());
     let port = &stage.bao.read("secret/data/orders/db").unwrap()["data"]["data"]["port"];
     assert_eq!(port.as_u64(), Some(5432));
 }
@@ -61,7 +61,7 @@ fn an_agent_delivers_each_rotation_and_no_query_fails() {
     ))
     .start();
     agent.wait_ready(10 * SECOND);
-    let probe = keywheel_tests::Probe::start(&rotated.postgres, &directory.join("account"), SECOND / 50);
+    let probe = keywheel_tests::Probe::start(&rotated.database, &directory.join("account"), SECOND / 50);
     let configuration = rotated.configuration(NOT_DUE, "2s", "");
     for _ in 0..rotations {
         let done = rotated.rotate(&configuration, &["--now"]);
@@ -98,7 +98,7 @@ fn two_rotators_at_once_rotate_once() {
     }
     assert_eq!(stage.version(), before + 1);
     let (user, password) = stage.published();
-    assert!(stage.postgres.login(&user, &password, SECOND).is_ok());
+    assert!(stage.database.login(&user, &password, SECOND).is_ok());
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn what_cannot_be_done_is_said_before_anything_is_changed() {
     let plain = stage.configuration(NOT_DUE, "1s", "");
     let unchanged = |stage: &Rotations, why: &str| {
         assert_eq!((stage.published(), stage.version()), (before.clone(), version), "{why}");
-        assert_eq!(stage.open_roles(), ["orders_a"], "{why}");
-        assert_eq!(stage.postgres.roles_like("orders"), ["orders_a"], "{why}");
+        assert_eq!(stage.open_accounts(), ["orders_a"], "{why}");
+        assert_eq!(stage.database.roles_like("orders"), ["orders_a"], "{why}");
     };
     let refused = |configuration: &str, code: i32, words: &str| {
         let done = stage.rotate(configuration, &["--now"]);
@@ -118,11 +118,11 @@ fn what_cannot_be_done_is_said_before_anything_is_changed() {
         unchanged(&stage, words);
     };
 
-    stage.postgres.execute("ALTER ROLE rotator NOCREATEROLE");
+    stage.database.execute("ALTER ROLE rotator NOCREATEROLE");
     refused(&plain, 77, "give it CREATEROLE");
-    stage.postgres.execute("ALTER ROLE rotator CREATEROLE; ALTER TABLE orders OWNER TO orders_a");
+    stage.database.execute("ALTER ROLE rotator CREATEROLE; ALTER TABLE orders OWNER TO orders_a");
     refused(&plain, 1, "REASSIGN OWNED");
-    stage.postgres.execute("ALTER TABLE orders OWNER TO keywheel");
+    stage.database.execute("ALTER TABLE orders OWNER TO keywheel");
     refused(&plain.replace("[orders_a, orders_b]", "[rotator, orders_b]"), 64, "lock itself out");
     refused(&plain.replace("users: [orders_a, orders_b]", "users: [nobody]"), 1, "there is no such role");
     refused(&plain.replace("database: postgres", "database: elsewhere"), 64, "no such database");
@@ -143,7 +143,7 @@ fn what_cannot_be_done_is_said_before_anything_is_changed() {
 fn a_name_with_quotes_is_a_name() {
     let stage = Rotations::set();
     let name = r#"orders"; DROP TABLE orders; --"#;
-    stage.postgres.execute(&format!("CREATE ROLE \"{}\" LOGIN PASSWORD 'first'", name.replace('"', "\"\"")));
+    stage.database.execute(&format!("CREATE ROLE \"{}\" LOGIN PASSWORD 'first'", name.replace('"', "\"\"")));
     stage.publish(name, "first");
     let users = format!(r#"users: ['{name}', "orders'b%s"]"#);
     let configuration =
@@ -153,9 +153,9 @@ fn a_name_with_quotes_is_a_name() {
         assert_eq!(done.code, Some(0), "{}", done.stderr);
         assert_eq!(stage.published().0, user);
         let (user, password) = stage.published();
-        assert!(stage.postgres.login(&user, &password, SECOND).is_ok());
+        assert!(stage.database.login(&user, &password, SECOND).is_ok());
     }
-    assert_eq!(stage.postgres.query("SELECT count(*) FROM orders")[0][0], "0");
+    assert_eq!(stage.database.query("SELECT count(*) FROM orders")[0][0], "0");
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn one_role_is_replaced_in_place_and_comes_back_when_it_cannot_be_published() {
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let (user, password) = stage.published();
     assert_eq!(user, "orders_a");
-    assert!(stage.postgres.login(&user, &password, SECOND).is_ok());
-    assert!(stage.postgres.login(&user, "first", SECOND).is_err());
+    assert!(stage.database.login(&user, &password, SECOND).is_ok());
+    assert!(stage.database.login(&user, "first", SECOND).is_err());
     // Everything but the publication itself is allowed.
     stage.allow(&MAY_ROTATE.replace(
         r#"orders/db" { capabilities = ["read", "create", "update"] }
@@ -178,7 +178,7 @@ path"#,
     let done = stage.rotate(&configuration, &["--now"]);
     assert_eq!(done.code, Some(77), "{}", done.stderr);
     assert_eq!(stage.published(), (user.clone(), password.clone()));
-    assert!(stage.postgres.login(&user, &password, SECOND).is_ok(), "what is published has to work");
+    assert!(stage.database.login(&user, &password, SECOND).is_ok(), "what is published has to work");
 }
 
 #[test]
@@ -238,26 +238,26 @@ fn there_is_a_way_back_and_a_way_to_revoke_at_once() {
     let done = stage.rotate(&configuration, &["--now", "--no-wait"]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     assert!(done.stdout.contains("orders: rotated, version 2; the old value goes in"), "{}", done.stdout);
-    assert_eq!(stage.open_roles(), ["orders_a", "orders_b"]);
+    assert_eq!(stage.open_accounts(), ["orders_a", "orders_b"]);
     let short = stage.configuration(NOT_DUE, "100ms", "");
     let back = Launch::new("rotate").args(["rollback", "orders"]).config(&short).output();
     assert_eq!(back.code, Some(0), "{}", back.stderr);
     assert_eq!(
-        (stage.published(), stage.open_roles()),
+        (stage.published(), stage.open_accounts()),
         (("orders_a".into(), "first".into()), vec!["orders_a".to_owned()])
     );
     let again = Launch::new("rotate").args(["rollback", "orders"]).config(&short).output();
     assert_eq!(again.code, Some(1), "{}", again.stderr);
     assert!(again.stderr.contains("nothing to go back to"), "{}", again.stderr);
 
-    let old = Session::open(&stage.postgres, "orders_a", "first");
+    let old = Session::open(&stage.database, "orders_a", "first");
     let leaked =
         stage.rotate(&configuration, &["orders", "--now", "--revoke-old", "--reason", "leaked in a log"]);
     assert_eq!(leaked.code, Some(0), "{}", leaked.stderr);
-    assert_eq!(stage.open_roles(), ["orders_b"]);
+    assert_eq!(stage.open_accounts(), ["orders_b"]);
     assert!(leaked.stderr.contains("leaked in a log"), "{}", leaked.stderr);
     wait::until(5 * SECOND, "the session of the leaked account to end", || {
-        old.has_ended(&stage.postgres).then_some(())
+        old.has_ended(&stage.database).then_some(())
     });
     assert_eq!(stage.record().as_object().unwrap().keys().collect::<Vec<_>>(), ["record"]);
 }

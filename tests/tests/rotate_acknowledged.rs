@@ -90,11 +90,11 @@ fn the_old_account_goes_when_every_application_works_with_the_new_one() {
     );
     wait::throughout(3 * SECOND, "both accounts work", || {
         rotator.process().assert_running();
-        stage.rotations.open_roles().len() == 2
+        stage.rotations.open_accounts().len() == 2
     });
     std::fs::create_dir(proof("later")).unwrap();
     assert!(rotator.process().wait_for_end(30 * SECOND).success(), "{}", rotator.logs());
-    assert_eq!(stage.rotations.open_roles(), [stage.rotations.published().0]);
+    assert_eq!(stage.rotations.open_accounts(), [stage.rotations.published().0]);
     for agent in &agents {
         assert!(!agent.logged("acknowledged").is_empty(), "{}", agent.logs());
     }
@@ -110,15 +110,15 @@ fn a_pod_that_is_gone_is_waited_for_until_the_deadline_and_not_at_all_in_an_emer
     wait::until(20 * SECOND, "the replica that is there", || {
         (stage.acknowledged(&configuration) == 1).then_some(())
     });
-    assert_eq!(stage.rotations.open_roles().len(), 2);
+    assert_eq!(stage.rotations.open_accounts().len(), 2);
     assert!(rotator.process().wait_for_end(30 * SECOND).success(), "{}", rotator.logs());
     assert!(rotator.logs().contains("not all have said"), "{}", rotator.logs());
-    assert_eq!(stage.rotations.open_roles(), [stage.rotations.published().0]);
+    assert_eq!(stage.rotations.open_accounts(), [stage.rotations.published().0]);
 
     let patient = stage.configuration(2, "5m");
     let leaked = stage.rotations.rotate(&patient, &["orders", "--now", "--revoke-old"]);
     assert_eq!(leaked.code, Some(0), "{}", leaked.stderr);
-    assert_eq!(stage.rotations.open_roles(), [stage.rotations.published().0]);
+    assert_eq!(stage.rotations.open_accounts(), [stage.rotations.published().0]);
     drop(agent);
 }
 
@@ -139,7 +139,7 @@ fn what_cannot_be_acknowledged_is_said_before_anything_is_changed() {
     refused(&configuration.replace("expect: 2", "expect: 0"), 64, "`expect` is 1 at least");
     stage.rotations.allow(MAY_ROTATE);
     refused(&configuration, 77, "`read` on secret/data/keywheel/acknowledged/orders/db");
-    assert_eq!(stage.rotations.open_roles(), ["orders_a"]);
+    assert_eq!(stage.rotations.open_accounts(), ["orders_a"]);
 }
 
 const MAY_LISTEN: &str = r#"path "secret/data/keywheel/acknowledged/orders/db" { capabilities = ["read"] }"#;

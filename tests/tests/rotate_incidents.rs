@@ -70,20 +70,20 @@ fn an_alert_replaces_the_account_and_ends_what_was_opened_with_it() {
     let served = Served::start(6);
     let Served { stage, server, .. } = &served;
     assert_eq!(stage.version(), 1, "nothing is due");
-    let session = stage.postgres.connect("orders_a", "first");
+    let session = stage.database.connect("orders_a", "first");
     let now = jiff::Timestamp::now().to_string();
     let answer = served.post(Some(TOKEN), &alert(&now));
     assert_eq!((answer.status, &answer.json()["rotations"]), (202, &json!(["orders"])), "{}", answer.text());
     wait::until(20 * SECOND, "the account to be replaced, and the old one ended", || {
         server.process().assert_running();
-        (stage.open_roles() == ["orders_b"]).then_some(())
+        (stage.open_accounts() == ["orders_b"]).then_some(())
     });
     let (user, password) = stage.published();
-    assert!(user == "orders_b" && stage.postgres.login(&user, &password, SECOND).is_ok());
-    assert!(stage.postgres.login("orders_a", "first", SECOND).is_err());
+    assert!(user == "orders_b" && stage.database.login(&user, &password, SECOND).is_ok());
+    assert!(stage.database.login("orders_a", "first", SECOND).is_err());
     let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'orders_a'";
     wait::until(5 * SECOND, "the sessions of the account that leaked to end", || {
-        (stage.postgres.query(open)[0][0] == "0").then_some(())
+        (stage.database.query(open)[0][0] == "0").then_some(())
     });
     drop(session);
 
@@ -130,7 +130,7 @@ fn who_may_not_report_or_reports_too_much_has_nothing_done() {
     assert_eq!(served.stage.version(), 1);
     assert_eq!(served.post(Some(TOKEN), &alert(&at(0))).status, 202);
     wait::until(20 * SECOND, "the one that may be", || {
-        (served.stage.open_roles() == ["orders_b"]).then_some(())
+        (served.stage.open_accounts() == ["orders_b"]).then_some(())
     });
     // Something that happens after it, as far as its reporter's clock says.
     assert_eq!(served.post(Some(TOKEN), &alert(&at(3600))).status, 429);
