@@ -47,7 +47,7 @@ pub enum Fault {
     Cut,
     /// Nothing, until the fault is healed.
     Hang,
-    /// The server's own answer, after this time.
+    /// The server's own answer, after this time, or when the fault is healed.
     Late {
         /// The time.
         by: Duration,
@@ -155,6 +155,11 @@ impl Faults {
         self.shared.state().arrived.len()
     }
 
+    /// Counts the requests that [`Fault::Hang`] was shown to, and those whose answer [`Fault::Late`] has held back.
+    pub fn held(&self) -> usize {
+        self.shared.state().held
+    }
+
     fn listen(host: IpAddr, server: Option<String>) -> Self {
         let shared = Arc::new(Shared { server, ..Shared::default() });
         let for_listener = Arc::clone(&shared);
@@ -213,6 +218,7 @@ struct Shared {
 struct State {
     rule: Option<Rule>,
     arrived: Vec<Arrived>,
+    held: usize,
     healed: u64,
 }
 
@@ -253,10 +259,11 @@ impl Shared {
         fault
     }
 
-    fn hang(&self) {
-        let state = self.state();
+    fn wait_until_healed(&self, bound: Duration) {
+        let mut state = self.state();
+        state.held += 1;
         let before = state.healed;
-        drop(self.changed.wait_while(state, |state| state.healed == before));
+        drop(self.changed.wait_timeout_while(state, bound, |state| state.healed == before));
     }
 }
 
@@ -264,12 +271,13 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let request = Request::read(&client)?;
     match shared.note(Arrived::now(&request)) {
         Some(Fault::Hang) => {
-            shared.hang();
+            shared.wait_until_healed(Duration::MAX);
             Ok(())
         }
         Some(Fault::Late { by }) => {
-            std::thread::sleep(by);
-            client.write_all(&forward(shared, &request)?)
+            let answer = forward(shared, &request)?;
+            shared.wait_until_healed(by);
+            client.write_all(&answer)
         }
         Some(Fault::Cut) => {
             let answer = forward(shared, &request)?;

@@ -24,6 +24,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stop: Option<Stop>,
+    refused_from: Option<usize>,
     connections: usize,
     stopped: bool,
     opened: bool,
@@ -41,9 +42,9 @@ pub struct Stop {
 }
 
 impl Gate {
-    /// Stands in front of `port` on loopback.
-    pub fn before(port: u16) -> Self {
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// Stands in front of a server, `127.0.0.1:PORT`.
+    pub fn before(server: &str) -> Self {
+        let server: SocketAddr = server.parse().expect("an address");
         let shared = Arc::new(Shared { server, state: Mutex::default(), changed: Condvar::new() });
         let for_listener = Arc::clone(&shared);
         let listener = Server::start(Ipv4Addr::LOCALHOST.into(), move |client| {
@@ -63,11 +64,21 @@ impl Gate {
         *self.shared.state() = State { stop: Some(stop), ..State::default() };
     }
 
+    /// Counts connections anew, and refuses those from this number on.
+    pub fn refuse_from(&self, connection: usize) {
+        *self.shared.state() = State { refused_from: Some(connection), ..State::default() };
+    }
+
     /// Lets everything through.
     pub fn open(&self) {
         let mut state = self.shared.state();
-        (state.stop, state.opened) = (None, true);
+        (state.stop, state.refused_from, state.opened) = (None, None, true);
         self.shared.changed.notify_all();
+    }
+
+    /// Counts the connections since the last [`Gate::stop_at`] or [`Gate::refuse_from`].
+    pub fn count(&self) -> usize {
+        self.shared.state().connections
     }
 
     /// Tells whether a connection has been stopped since the last [`Gate::stop_at`].
@@ -88,13 +99,16 @@ impl Shared {
     }
 
     fn serve(&self, mut client: TcpStream) {
-        let Ok(mut server) = TcpStream::connect(self.server) else { return };
         let stop = {
             let mut state = self.state();
             state.connections += 1;
             let number = state.connections - 1;
+            if state.refused_from.is_some_and(|first| number >= first) {
+                return;
+            }
             state.stop.filter(|stop| stop.connection == number)
         };
+        let Ok(mut server) = TcpStream::connect(self.server) else { return };
         let (Ok(mut answers), Ok(mut back)) = (server.try_clone(), client.try_clone()) else { return };
         let held = Arc::new(Mutex::new(()));
         let for_answers = Arc::clone(&held);

@@ -25,6 +25,7 @@
 //! - [`Prometheus`]: a real one that scrapes a program.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`Rotations`]: a database whose accounts take turns ([`databases`]), and a server that they are published at.
+//! - [`kills`]: rotators that are killed at chosen moments.
 //! - [`engines`]: a server whose engines replace credentials themselves.
 //! - [`Gate`]: a proxy that stops a connection at a message.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
@@ -51,6 +52,7 @@ pub mod gate;
 pub mod generation;
 pub mod http;
 pub mod keywheel;
+pub mod kills;
 pub mod load;
 mod loopback;
 pub mod mariadb;

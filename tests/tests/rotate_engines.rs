@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use keywheel_tests::engines::{Engines, Rotated};
-use keywheel_tests::{Fault, Faults, Launch, soak, wait};
+use keywheel_tests::{Fault, Faults, Launch, kills, soak};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -194,30 +194,17 @@ fn killed(
     let first = count(&stage);
     done(&stage, &by_proxy, &["--now"]);
     assert_eq!(count(&stage), first + often.once);
-    let requests = faults.count();
-    let stride = soak::count(6, 1);
-    for number in (0..requests).step_by(stride) {
-        for fault in [Fault::Hang, Fault::Late { by: 3600 * SECOND }] {
-            let what = format!("killed at request {number} of {requests}, {fault:?}");
-            let (before, seen) = (count(&stage), faults.count());
-            faults.show_after(number, "/v1/", fault);
-            let rotator = Launch::new("rotate").config(&by_proxy).arg("--now").start();
-            wait::until(20 * SECOND, &what, || {
-                (faults.count() > seen + number || rotator.process().ended().is_some()).then_some(())
-            });
-            rotator.process().kill();
-            faults.heal();
-            assert!(works(&stage), "{what}: what is published does not work");
-            done(&stage, &plain, &[]);
-            assert_eq!(stage.status(&plain)["phase"], "idle", "{what}");
-            assert!(works(&stage), "{what}: what is published does not work at the end");
-            assert!(
-                count(&stage) <= before + often.killed,
-                "{what}: replaced {} times",
-                count(&stage) - before
-            );
-        }
-    }
+    let (requests, stride) = (faults.count(), soak::count(6, 1));
+    let mut before = count(&stage);
+    kills::at_requests(&faults, &by_proxy, (0..requests).step_by(stride), |what| {
+        assert!(works(&stage), "{what}: what is published does not work");
+        done(&stage, &plain, &[]);
+        assert_eq!(stage.status(&plain)["phase"], "idle", "{what}");
+        assert!(works(&stage), "{what}: what is published does not work at the end");
+        let replaced = count(&stage) - before;
+        assert!(replaced <= often.killed, "{what}: replaced {replaced} times");
+        before += replaced;
+    });
     eprintln!("{rotated:?}: {requests} requests, every {stride}.");
 }
 
