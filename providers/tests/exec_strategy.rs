@@ -44,12 +44,17 @@ impl Stage {
         serde_json::from_str(&std::fs::read_to_string(self.at("db.json")).unwrap()).unwrap()
     }
 
+    /// Reads a configuration of a program of which there is one, with more settings.
+    fn parse_one(&self, settings: &str) -> Result<Config, String> {
+        let one = format!("command: [{}, --of, app]", self.at("rotate").display());
+        self.parse(&format!("{one}, {settings}"))
+    }
+
     fn parse(&self, settings: &str) -> Result<Config, String> {
         let text = format!(
             "providers: {{file: {{kind: file}}}}\nrotations:\n- name: db\n  target: file://{}\n  schedule: {{every: 30d}}\n  overlap: 0s\n  \
-             strategy: {{exec: {{command: [{}, --of, app], {settings}}}}}\n",
+             strategy: {{exec: {{{settings}}}}}\n",
             self.at("db.json").display(),
-            self.at("rotate").display()
         );
         let registry = keywheel_providers::registry();
         Config::parse(Path::new("test.yaml"), &text, &registry, &Environment::default())
@@ -57,7 +62,10 @@ impl Stage {
     }
 
     async fn rotate(&self, settings: &str) -> Result<Phase, Error> {
-        let mut config = self.parse(settings).unwrap();
+        self.rotate_by(self.parse_one(settings).unwrap()).await
+    }
+
+    async fn rotate_by(&self, mut config: Config) -> Result<Phase, Error> {
         let clock = Clock::system();
         let client = Client::build(&config.providers, &clock, &State::in_memory()).unwrap();
         let rotator = Rotator::build(config.rotations.remove(0), &client, &clock).unwrap();
@@ -102,6 +110,32 @@ async fn a_program_is_told_the_step_and_the_values_and_keywheel_makes_the_passwo
         let rest = json!({"step": told["step"], "token": token, "emergency": false, "new": new, "old": old});
         assert_eq!(told, &rest);
     }
+}
+
+#[tokio::test]
+async fn each_step_may_have_a_program_of_its_own() {
+    let stage = Stage::new("");
+    let commands = |steps: &[&str]| {
+        let each = steps.iter().map(|step| format!("{step}: [{}, for-{step}]", stage.at("rotate").display()));
+        format!("commands: {{{}}}", each.collect::<Vec<_>>().join(", "))
+    };
+    let four = commands(&["set", "test", "undo", "retire"]);
+    let parse = |settings: &str, more: &str| stage.parse(&format!("{settings}, {more}"));
+    for (settings, more, why) in [
+        (commands(&["set", "test", "undo"]), BOTH, "needs `retire`"),
+        (four.clone(), "gapless: true", "needs `password`, or `create`"),
+        (format!("{four}, command: [x]"), BOTH, "leave one of them out"),
+        (four.replace("retire: [", "retire: [], other: ["), BOTH, "`retire` needs a program"),
+        (four.replace("undo", "und0"), BOTH, "unknown key `und0`"),
+    ] {
+        let mistakes = parse(&settings, more).unwrap_err();
+        assert!(mistakes.contains(why), "{settings}: {mistakes}");
+    }
+    assert_eq!(stage.rotate_by(parse(&four, BOTH).unwrap()).await.unwrap(), Phase::Idle);
+    let told = stage.told();
+    let arguments: Vec<&str> = told.iter().map(|(arguments, _)| arguments.as_str()).collect();
+    assert_eq!(arguments, ["for-set set", "for-test test", "for-retire retire"]);
+    assert_eq!(stage.published()["password"], told[0].1["new"]["password"]);
 }
 
 #[tokio::test]
@@ -193,7 +227,7 @@ fn mistakes_are_told() {
         ("password: {length: 24, clases: [lower]}", "clases"),
         ("no_such: 1", "no_such"),
     ] {
-        let mistakes = stage.parse(settings).unwrap_err();
+        let mistakes = stage.parse_one(settings).unwrap_err();
         assert!(mistakes.contains(why), "{settings}: {mistakes}");
     }
 }

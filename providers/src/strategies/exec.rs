@@ -3,6 +3,7 @@
 //! | Key | Meaning |
 //! |---|---|
 //! | `command` | the program and its arguments; one more at the end is the step |
+//! | `commands` | instead of `command`, one for each step: `set`, `test`, `undo` and `retire`, and where there is something to do, `create` and `check` |
 //! | `fields` | the names of the credential's fields (`[password]`) |
 //! | `password` | what the field `password` looks like, where the program makes none itself |
 //! | `gapless` | whether the old credential works beside the new one until it is retired (`false`) |
@@ -42,7 +43,8 @@ pub struct ExecStrategy;
 
 #[derive(Clone, Debug)]
 struct Exec {
-    program: Program,
+    /// By the step; there may be none for `create` and `check`.
+    programs: BTreeMap<&'static str, Program>,
     fields: Vec<String>,
     password: Option<Policy>,
     is_gapless: bool,
@@ -54,12 +56,8 @@ impl StrategyKind for ExecStrategy {
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {
-        let says_timeout = settings.item("timeout").is_some();
-        let mut program = Program::parse(&mut settings);
-        if let (Some(program), false) = (&mut program, says_timeout) {
-            program.timeout = TIMEOUT;
-        }
-        if program.as_ref().is_some_and(|program| program.timeout > LONGEST) {
+        let programs = read_programs(&mut settings);
+        if programs.iter().flat_map(BTreeMap::values).any(|program| program.timeout > LONGEST) {
             settings.mistake(format!("`timeout` is {LONGEST:?} at most"));
         }
         let fields = settings.optional::<Vec<String>>("fields").unwrap_or_else(|| vec![PASSWORD.to_owned()]);
@@ -71,14 +69,50 @@ impl StrategyKind for ExecStrategy {
         if password.is_some() && !fields.iter().any(|field| field == PASSWORD) {
             settings.mistake("`password` makes the field `password`, which `fields` does not have");
         }
+        if password.is_none() && programs.as_ref().is_some_and(|programs| !programs.contains_key(CREATE)) {
+            settings
+                .mistake("needs `password`, or `create` in `commands`: something has to make a new value");
+        }
         let is_gapless = settings.optional("gapless").unwrap_or(false);
         settings.finish();
         let password = match password {
             Some(policy) => Some(policy?),
             None => None,
         };
-        Some(Box::new(Exec { program: program?, fields, password, is_gapless }))
+        Some(Box::new(Exec { programs: programs?, fields, password, is_gapless }))
     }
+}
+
+/// Reads `command`, or `commands`; the other settings of programs are the same for all.
+fn read_programs(settings: &mut Section<'_>) -> Option<BTreeMap<&'static str, Program>> {
+    let timeout = settings.optional("timeout").unwrap_or(TIMEOUT);
+    let Some(mut commands) = settings.section("commands") else {
+        let mut program = Program::parse(settings)?;
+        program.timeout = timeout;
+        return Some(STEPS.map(|step| (step, program.clone())).into());
+    };
+    if settings.item("command").is_some() {
+        settings
+            .mistake("`command` does every step, and `commands` names one for each: leave one of them out");
+    }
+    let log_output = settings.optional("log_output").unwrap_or(false);
+    let mut programs = BTreeMap::new();
+    for step in STEPS {
+        let command: Option<Vec<String>> = match step {
+            CREATE | CHECK => commands.optional(step),
+            _ => commands.required(step),
+        };
+        if command.as_ref().is_some_and(Vec::is_empty) {
+            commands.mistake(format!("`{step}` needs a program"));
+        }
+        if let Some(command) = command {
+            let mut program = Program::new(command, timeout);
+            program.log_output = log_output;
+            programs.insert(step, program);
+        }
+    }
+    commands.finish();
+    Some(programs)
 }
 
 impl Plan for Exec {
@@ -100,7 +134,7 @@ impl Strategy for Exec {
     async fn create(&self, old: Option<&Fields>) -> Result<Fields> {
         let nothing = Fields::new();
         let told = Told {
-            step: "create",
+            step: CREATE,
             token: None,
             emergency: false,
             new: exposed(&nothing),
@@ -111,7 +145,7 @@ impl Strategy for Exec {
     }
 
     async fn check(&self, turn: Turn<'_>) -> Result<()> {
-        self.step("check", turn).await
+        self.step(CHECK, turn).await
     }
 
     async fn set(&self, turn: Turn<'_>) -> Result<()> {
@@ -143,11 +177,13 @@ impl Exec {
         self.tell(&told).await.map(drop)
     }
 
+    /// Has the step's program do it; without one there is nothing to do.
     async fn tell(&self, told: &Told<'_>) -> Result<SecretValue> {
-        let input =
-            serde_json::to_vec(told).map_err(|_| self.wrong("a field holds bytes that JSON cannot"))?;
-        let answer = self.program.ask(told.step, &SecretValue::from(input)).await;
-        answer.map_err(|failure| error(failure).with("program", &self.program))
+        let Some(program) = self.programs.get(told.step) else { return Ok(SecretValue::copy_of(b"")) };
+        let input = serde_json::to_vec(told)
+            .map_err(|_| wrong("a field holds bytes that JSON cannot").with("program", program))?;
+        let answer = program.ask(told.step, &SecretValue::from(input)).await;
+        answer.map_err(|failure| error(failure).with("program", program))
     }
 
     /// Reads what `create` wrote.
@@ -191,9 +227,17 @@ impl Exec {
         }
     }
 
+    /// Makes the error for what `create` came to.
     fn wrong(&self, reason: impl Into<String>) -> Error {
-        Error::new(ErrorKind::Invalid, "rotate", reason).with("program", &self.program)
+        match self.programs.get(CREATE) {
+            Some(program) => wrong(reason).with("program", program),
+            None => wrong(reason),
+        }
     }
+}
+
+fn wrong(reason: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Invalid, "rotate", reason)
 }
 
 /// What the program reads.
@@ -220,6 +264,9 @@ fn error(failure: Failure) -> Error {
     Error::new(kind, "rotate", failure.reason)
 }
 
+const STEPS: [&str; 6] = [CREATE, CHECK, "set", "test", "undo", "retire"];
+const CREATE: &str = "create";
+const CHECK: &str = "check";
 const PASSWORD: &str = "password";
 /// `EX_TEMPFAIL` of sysexits.h.
 const AGAIN: i32 = 75;
