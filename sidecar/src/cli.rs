@@ -91,6 +91,9 @@ pub(crate) enum Command {
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
+    /// End the programs of the rotator that started this, when it is killed
+    #[command(name = crate::commands::GUARD, hide = true)]
+    Guard,
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  keywheel completions bash")]
     Completions {

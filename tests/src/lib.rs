@@ -26,6 +26,7 @@
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`Rotations`]: a database whose accounts take turns ([`databases`]), and a server that they are published at.
 //! - [`kills`]: rotators that are killed at chosen moments.
+//! - [`scripts`]: a program that replaces accounts, and stops where it is told to.
 //! - [`engines`]: a server whose engines replace credentials themselves.
 //! - [`Gate`]: a proxy that stops a connection at a message.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
@@ -69,6 +70,7 @@ pub mod prometheus;
 pub mod readers;
 pub mod rotations;
 pub mod scan;
+pub mod scripts;
 pub mod service_account;
 mod service_user;
 pub mod snapshot;

@@ -21,6 +21,8 @@
 //! empty: it changes nothing, and may write the new fields as a JSON object. A field that it does not write is made by `password`, or else is the
 //! old one. What is written for other steps is not looked at.
 //!
+//! A program ends with the rotator that runs it, also where that is killed, if it was given a [guard](keywheel_core::program::Guard), as `keywheel rotate` gives it.
+//!
 //! Exit code 0 is done, 75 (`EX_TEMPFAIL`) is to be tried again, and any other is a failure: the rotation is undone. Nothing that the program
 //! writes is in an error, and no value is in its arguments or its environment, which holds no credentials of this process either.
 
@@ -118,6 +120,10 @@ fn read_programs(settings: &mut Section<'_>) -> Option<BTreeMap<&'static str, Pr
 impl Plan for Exec {
     fn fields(&self) -> Vec<&str> {
         self.fields.iter().map(String::as_str).collect()
+    }
+
+    fn programs(&mut self) -> Vec<&mut Program> {
+        self.programs.values_mut().collect()
     }
 
     fn build(&self, _: StrategyContext) -> Result<Arc<dyn Strategy>> {

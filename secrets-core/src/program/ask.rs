@@ -1,10 +1,13 @@
 //! Asks a program something, and takes its answer: both may be secret.
 
+use std::io;
 use std::process::Stdio;
 
 use tokio::process::Command;
+use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::guard::Guarded;
 use super::{Failure, Group, Program};
 use crate::secret::SecretValue;
 
@@ -15,10 +18,12 @@ impl Program {
     /// Why it did not end well, or that it wrote more than [`ANSWER`](Self::ANSWER) bytes.
     ///
     /// # Cancel safety
-    /// The program is killed with its group when this is dropped.
+    /// The program is killed with its group when this is dropped, and when this process is killed, if there is a [guard](Self::guard).
     pub async fn ask(&self, argument: &str, input: &SecretValue) -> Result<SecretValue, Failure> {
         let mut group =
             Group::start(&mut self.question(argument)).map_err(|error| Failure::not_started(&error))?;
+        // Before it knows what to do: nothing is done unguarded.
+        let _guarded = self.guarded(&group);
         let mut answer = Zeroizing::new(Vec::with_capacity(Self::ANSWER + 1));
         let ended = tokio::time::timeout(self.timeout, group.converse(input, &mut answer)).await;
         let ended = self.judge(group, ended.ok()).await;
@@ -31,6 +36,15 @@ impl Program {
             }
             None => Ok(SecretValue::copy_of(&answer)),
         }
+    }
+
+    /// Has the group be guarded. Without a guard it is no worse than it was: what is under way is better ended than left.
+    fn guarded(&self, group: &Group) -> Option<Guarded> {
+        let told = self.guard.as_ref().map(|guard| group.guarded_by(guard))?;
+        let is_gone = |error: &io::Error| {
+            warn!(program = %self, %error, "its guard is gone: it may outlive this process");
+        };
+        told.inspect_err(is_gone).ok()
     }
 
     fn question(&self, argument: &str) -> Command {

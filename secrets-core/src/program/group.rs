@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::Program;
+use super::guard::{Guard, Guarded};
 use crate::secret::SecretValue;
 
 /// A child and whatever it starts; killed when this is dropped before the child was reaped, for until then its number is its own.
@@ -30,6 +31,10 @@ impl Group {
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Ok(Self { child, leader })
+    }
+
+    pub(super) fn guarded_by(&self, guard: &Guard) -> io::Result<Guarded> {
+        guard.watch(self.leader.ok_or(io::ErrorKind::NotFound)?)
     }
 
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod group;
+mod guard;
 mod runner;
 
 use std::ffi::OsStr;
@@ -16,6 +17,7 @@ use tokio::process::Command;
 use tracing::info;
 
 use self::group::{Group, Output};
+pub use self::guard::{Guard, serve as guard};
 pub(crate) use self::runner::Assigned;
 pub use self::runner::{Call, Listed, Programs, Runner};
 use crate::deliver::is_generation;
@@ -37,6 +39,9 @@ pub struct Program {
     pub log_output: bool,
     /// Whether `{directory}` in its arguments stands for the folder that it runs for.
     pub names_directory: bool,
+    /// What kills it when this process is killed; nothing, as the configuration is read. It is for what is [asked](Self::ask).
+    #[serde(skip)]
+    pub guard: Option<Guard>,
     /// Who runs it; this process, as the configuration is read.
     #[serde(skip)]
     pub(crate) assigned: Option<Assigned>,
@@ -83,7 +88,7 @@ impl Program {
 
     /// Makes a program whose output is discarded.
     pub fn new(command: Vec<String>, timeout: Duration) -> Self {
-        Self { command, timeout, log_output: false, names_directory: false, assigned: None }
+        Self { command, timeout, log_output: false, names_directory: false, guard: None, assigned: None }
     }
 
     /// Runs it because of `event`: where it was [assigned](Runner::assign) to, else here.

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::Section;
 use crate::error::{Error, ErrorKind, Result};
+use crate::program::Program;
 use crate::reference::SecretRef;
 
 /// The values of one rotation, under the strategy's own names.
@@ -107,6 +108,11 @@ pub trait StrategyKind: fmt::Debug + Send + Sync {
 pub trait Plan: fmt::Debug + Send + Sync {
     /// Returns the secrets that the strategy itself uses.
     fn references(&self) -> Vec<&SecretRef> {
+        Vec::new()
+    }
+
+    /// Returns the programs that the strategy runs.
+    fn programs(&mut self) -> Vec<&mut Program> {
         Vec::new()
     }
 

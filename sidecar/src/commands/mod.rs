@@ -4,6 +4,7 @@ mod agent;
 mod begin;
 mod check;
 mod get;
+mod guard;
 mod install;
 mod refresh;
 mod render;
@@ -24,6 +25,8 @@ use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 use crate::helper;
 
+pub(crate) use self::guard::SUBCOMMAND as GUARD;
+
 /// Does what was asked for; returns the exit code.
 pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
@@ -32,6 +35,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Agent(args) if args.once => agent::once(&args).await,
         Command::Agent(args) => agent::agent(&args).await,
         Command::Helper => helper::serve().await,
+        Command::Guard => guard::serve().await,
         Command::Render(args) => render::render(&args.config).await,
         Command::Check(args) => check::check(&args).await,
         Command::Status(args) => status::status(&args).await,

@@ -17,7 +17,7 @@ use keywheel_core::rotation::{Ask, Rotator};
 use keywheel_core::{Clock, State};
 
 use self::report::Report;
-use super::{clock, load};
+use super::{clock, guard, load};
 use crate::cli::{RotateArgs, RotateCommand};
 use crate::exit::Failure;
 use crate::output;
@@ -59,8 +59,11 @@ impl Rotation {
         let clock = clock();
         let client = Client::build(&config.providers, &clock, &State::in_memory())?;
         let rotations = std::mem::take(&mut config.rotations).into_iter();
+        let mut rotations: Vec<_> =
+            rotations.filter(|rotation| names.is_empty() || names.contains(&rotation.name)).collect();
+        guard::watch(rotations.iter_mut().flat_map(|rotation| rotation.plan.programs()).collect())?;
         let rotators = rotations
-            .filter(|rotation| names.is_empty() || names.contains(&rotation.name))
+            .into_iter()
             .map(|rotation| Rotator::build(rotation, &client, &clock))
             .collect::<Result<_, _>>()?;
         let (admin, incidents) = (config.admin.take(), config.incidents.take());
