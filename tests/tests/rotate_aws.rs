@@ -5,10 +5,15 @@
     clippy::unwrap_used,
     reason = "a test that cannot set its stage has failed, and the panic says where"
 )]
+#![allow(clippy::print_stderr, reason = "the measured figures, for whoever runs it with --no-capture")]
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keywheel_tests::{Cloud, Fault, Keywheel, Launch, wait};
+use keywheel_tests::databases::Database as _;
+use keywheel_tests::rotations::PublishedProbe;
+use keywheel_tests::{Cloud, Fault, Faults, Keywheel, Launch, Postgres, kills, soak, wait};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -109,4 +114,126 @@ fn a_killed_rotator_is_followed_by_one_that_asks_for_no_second_version() {
     let status = status(&configuration);
     assert_eq!((&status["phase"], &status["version"]), (&"idle".into(), &new.into()), "{status}");
     assert_eq!(cloud.faults.count_of("RotateSecret"), 1);
+}
+
+/// Returns the tokens of the rotations that were asked for.
+fn asked_for(cloud: &Cloud) -> BTreeSet<String> {
+    let arrived = cloud.faults.arrived().into_iter();
+    arrived
+        .filter(|seen| seen.operation().as_deref() == Some("RotateSecret"))
+        .map(|seen| {
+            let body: Value = serde_json::from_slice(&seen.body).unwrap();
+            body["ClientRequestToken"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// Does what the function does for each rotation that is asked for, until the proxy before it is gone.
+fn play_all(cloud: &Cloud, first: &str, over: &Weak<Faults>) {
+    let (mut current, mut played) = (first.to_owned(), BTreeSet::new());
+    while over.strong_count() > 0 {
+        for token in asked_for(cloud) {
+            if played.insert(token.clone()) {
+                play(cloud, &current, &token);
+                current = token;
+            }
+        }
+        std::thread::sleep(SECOND / 50);
+    }
+}
+
+/// Returns the version that is current.
+fn current(cloud: &Cloud, name: &str) -> Value {
+    // What moto answers when it is not told which is not always this one.
+    let current = json!({"SecretId": name, "VersionStage": "AWSCURRENT"});
+    cloud.moto.secrets("GetSecretValue", &current)
+}
+
+/// Counts the requests of one rotation.
+fn requests_of(faults: &Faults, configuration: &str) -> usize {
+    let before = faults.count();
+    let done = Launch::new("rotate").config(configuration).arg("--now").output();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    faults.count() - before
+}
+
+#[test]
+fn a_rotator_killed_at_any_request_has_the_source_rotate_once() {
+    let (cloud, first) = stage();
+    // What rotates is asked by way of both; one of them answers for the function.
+    let faults = Arc::new(Faults::before(&cloud.faults.address()));
+    let plain = configuration(&cloud);
+    let by_proxy = plain.replace(&cloud.faults.address(), &faults.address());
+    let over = Arc::downgrade(&faults);
+    std::thread::scope(|scope| {
+        scope.spawn(|| play_all(&cloud, &first, &over));
+        // Dropped also when the test fails: the function is not waited for then.
+        let faults = faults;
+        let requests = requests_of(&faults, &by_proxy);
+        let (mut versions, stride) = (asked_for(&cloud).len(), soak::count(6, 1));
+        assert!(versions == 1 && requests > 4, "{requests}");
+        kills::at_requests(&faults, &by_proxy, (0..requests).step_by(stride), |what| {
+            let next = Launch::new("rotate").config(&plain).output();
+            assert_eq!(next.code, Some(0), "{what}: {}", next.stderr);
+            let (asked, said) = (asked_for(&cloud), status(&plain));
+            assert_eq!(said["phase"], "idle", "{what}: {said}");
+            assert!(asked.len() <= versions + 1, "{what}: {asked:?}");
+            versions = asked.len();
+            let current = current(&cloud, "prod/db");
+            assert_eq!(current["VersionId"], said["version"], "{what}: {current}");
+        });
+        eprintln!("{requests} requests, every {stride}.: {versions} versions");
+    });
+}
+
+/// Returns user and password of what is published.
+fn account(cloud: &Cloud) -> (String, String) {
+    let current = current(cloud, "prod/orders");
+    let account: Value = serde_json::from_str(current["SecretString"].as_str().unwrap()).unwrap();
+    let text = |name: &str| account[name].as_str().unwrap().to_owned();
+    (text("username"), text("password"))
+}
+
+/// Has the next run end what was begun, and sees that nothing is left of it.
+fn finish(cloud: &Cloud, postgres: &Postgres, plain: &str, what: &str) {
+    let next = Launch::new("rotate").config(plain).output();
+    assert_eq!(next.code, Some(0), "{what}: {}", next.stderr);
+    assert_eq!(status(plain)["phase"], "idle", "{what}");
+    let (user, password) = account(cloud);
+    assert_eq!(postgres.login(&user, &password, 10 * SECOND), Ok(()), "{what}");
+    assert_eq!(postgres.open_accounts(), [user], "{what}: something was left behind");
+    let record = current(cloud, "keywheel/rotation/prod/orders");
+    let record: Value = serde_json::from_str(record["SecretString"].as_str().unwrap()).unwrap();
+    let fields: Vec<&String> = record.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["record"], "{what}: the record keeps values");
+    let secret = cloud.moto.secrets("DescribeSecret", &json!({"SecretId": "prod/orders"}));
+    for stages in secret["VersionIdsToStages"].as_object().unwrap().values() {
+        let has = |stage: &str| stages.as_array().unwrap().contains(&stage.into());
+        assert!(!has("AWSPENDING") || has("AWSCURRENT"), "{what}: a version is pending: {secret}");
+    }
+}
+
+#[test]
+fn a_rotator_killed_at_any_request_to_the_store_publishes_what_works() {
+    let (cloud, postgres) = (Arc::new(Cloud::start()), Arc::new(Postgres::set()));
+    cloud.moto.put("prod/admin", r#"{"username": "rotator", "password": "rotator"}"#);
+    cloud.moto.put("prod/orders", r#"{"username": "orders_a", "password": "first", "port": 5432}"#);
+    let strategy = Postgres::strategy(&postgres.address());
+    let by_proxy = format!(
+        "providers:\n  aws: {{kind: aws, {}, {}}}\nrotations:\n  - name: orders\n    target: aws://prod/orders\n    \
+         schedule: {{every: 30d}}\n    overlap: 100ms\n    strategy:{}\n",
+        cloud.settings(),
+        cloud.pod_identity(),
+        strategy.replace("vault://secret/platform/db-admin", "aws://prod/admin")
+    );
+    let plain = by_proxy.replace(&cloud.faults.address(), &cloud.moto.address());
+    let (requests, stride) = (requests_of(&cloud.faults, &by_proxy), soak::count(9, 1));
+    let for_probe = Arc::clone(&cloud);
+    let probe = PublishedProbe::start(move || Some(account(&for_probe)), Arc::clone(&postgres));
+    kills::at_requests(&cloud.faults, &by_proxy, (0..requests).step_by(stride), |what| {
+        finish(&cloud, &postgres, &plain, what);
+    });
+    let seen = probe.finish();
+    eprintln!("{requests} requests, every {stride}.: {} logins, {} failed", seen.logins, seen.failed.len());
+    assert_eq!(seen.failed, Vec::<String>::new());
 }
