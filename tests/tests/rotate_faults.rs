@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keywheel_tests::databases::Database;
 use keywheel_tests::scripts::{Form, Scripts};
-use keywheel_tests::{Fault, Faults, Gate, MariaDb, OpenBao, Rotations, soak};
+use keywheel_tests::{Fault, Faults, Gate, MariaDb, OpenBao, Postgres, Rotations, soak};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NOT_DUE: &str = "{every: 30d}";
@@ -56,12 +56,21 @@ fn at_any_request<D: Database>(stage: &Rotations<D>, faults: &Faults, by_proxy: 
     eprintln!("{requests} requests, every {stride}.");
 }
 
-#[test]
-fn a_server_that_fails_while_mariadb_is_rotated() {
-    let stage = Rotations::<MariaDb>::on(OpenBao::start());
+fn at_any_request_of<D: Database>() {
+    let stage = Rotations::<D>::on(OpenBao::start());
     let faults = Faults::before(&stage.bao.plain_address());
     let by_proxy = stage.configuration_by(&faults.address(), &stage.database.address(), NOT_DUE, "100ms", "");
     at_any_request(&stage, &faults, &by_proxy, &stage.configuration(NOT_DUE, "100ms", ""));
+}
+
+#[test]
+fn a_server_that_fails_while_postgresql_is_rotated() {
+    at_any_request_of::<Postgres>();
+}
+
+#[test]
+fn a_server_that_fails_while_mariadb_is_rotated() {
+    at_any_request_of::<MariaDb>();
 }
 
 #[test]
@@ -73,34 +82,45 @@ fn a_server_that_fails_while_a_program_rotates() {
     at_any_request(stage, &faults, &scripts.configuration(&faults.address(), Form::One), &plain);
 }
 
-#[test]
-fn a_database_that_is_away_at_any_step() {
-    for users in ["[orders_a, orders_b]", "[orders_a]"] {
-        let stage = Rotations::<MariaDb>::on(OpenBao::start());
-        let gate = Gate::before(&stage.database.address());
-        let of_users = |configuration: String| configuration.replace("[orders_a, orders_b]", users);
-        let by_gate =
-            stage.configuration_by(&stage.bao.plain_address(), &gate.address(), NOT_DUE, "100ms", "");
-        let (by_gate, plain) = (of_users(by_gate), of_users(stage.configuration(NOT_DUE, "100ms", "")));
-        // To look, to set, to test, to retire: each on a connection of its own.
-        for connection in 0..4 {
-            let (what, before) =
-                (format!("{users}, away from connection {connection} on"), stage.published());
-            gate.refuse_from(connection);
-            let failed = stage.rotate(&by_gate, &["--now"]);
-            assert_eq!(failed.code, Some(69), "{what}: {}", failed.stderr);
-            assert_eq!(gate.count(), connection + 1, "{what}: asked again at once");
-            assert_eq!(stage.published() != before, connection == 3, "{what}");
-            let status = stage.status(&plain);
-            assert!(status["failures"].as_u64() == Some(1) && !status["error"].is_null(), "{what}: {status}");
-            // By the schedule, and not before.
-            let later = stage.rotate(&by_gate, &["--no-wait"]);
-            assert_eq!((later.code, gate.count()), (Some(0), connection + 1), "{what}: {}", later.stderr);
-            logs_in(&stage, &what);
-            gate.open();
-            mended(&stage, &plain, &what);
-        }
+/// Has the database be away from each of the connections of a rotation on.
+fn away_at_any_step<D: Database>(users: &str) {
+    let stage = Rotations::<D>::on(OpenBao::start());
+    let gate = Gate::before(&stage.database.address());
+    let of_users = |configuration: String| configuration.replace("[orders_a, orders_b]", users);
+    let by_gate = stage.configuration_by(&stage.bao.plain_address(), &gate.address(), NOT_DUE, "100ms", "");
+    let (by_gate, plain) = (of_users(by_gate), of_users(stage.configuration(NOT_DUE, "100ms", "")));
+    // To look, to set, to test, to retire: each on a connection of its own.
+    for connection in 0..4 {
+        let (what, before) = (format!("away from connection {connection} on"), stage.published());
+        gate.refuse_from(connection);
+        let failed = stage.rotate(&by_gate, &["--now"]);
+        assert_eq!(failed.code, Some(69), "{what}: {}", failed.stderr);
+        assert_eq!(gate.count(), connection + 1, "{what}: asked again at once");
+        assert_eq!(stage.published() != before, connection == 3, "{what}");
+        let status = stage.status(&plain);
+        assert!(status["failures"].as_u64() == Some(1) && !status["error"].is_null(), "{what}: {status}");
+        // By the schedule, and not before.
+        let later = stage.rotate(&by_gate, &["--no-wait"]);
+        assert_eq!((later.code, gate.count()), (Some(0), connection + 1), "{what}: {}", later.stderr);
+        logs_in(&stage, &what);
+        gate.open();
+        mended(&stage, &plain, &what);
     }
+}
+
+#[test]
+fn postgresql_is_away_at_any_step_of_two_roles() {
+    away_at_any_step::<Postgres>("[orders_a, orders_b]");
+}
+
+#[test]
+fn mariadb_is_away_at_any_step_of_two_accounts() {
+    away_at_any_step::<MariaDb>("[orders_a, orders_b]");
+}
+
+#[test]
+fn mariadb_is_away_at_any_step_of_one_account() {
+    away_at_any_step::<MariaDb>("[orders_a]");
 }
 
 #[test]
