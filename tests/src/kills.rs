@@ -24,7 +24,7 @@ pub fn at_requests(
     }
 }
 
-/// Kills rotators at each `stride`-th message to the database, one before it arrives and the next when it has; `configuration` leads through `gate`. Returns how
+/// Kills rotators before a message to the database arrives and when it has, at each `stride`-th of these moments; `configuration` leads through `gate`. Returns how
 /// many were stopped there.
 pub fn at_messages(gate: &Gate, configuration: &str, stride: usize, mut finish: impl FnMut(&str)) -> usize {
     gate.stop_at(Stop { connection: usize::MAX, message: 0, passed_on: true });
@@ -33,8 +33,9 @@ pub fn at_messages(gate: &Gate, configuration: &str, stride: usize, mut finish: 
     let (connections, mut stops) = (gate.count(), 0);
     assert!(connections > 2, "to look, to set, to test: {connections}");
     for connection in 0..connections {
-        for message in (connection % stride..).step_by(stride) {
-            let passed_on = (connection + message) % 2 == 0;
+        // Before it arrives, and when it has.
+        for half in (connection % stride..).step_by(stride) {
+            let (message, passed_on) = (half / 2, half % 2 == 1);
             let what =
                 format!("killed at message {message} of connection {connection} (passed on: {passed_on})");
             gate.stop_at(Stop { connection, message, passed_on });

@@ -43,7 +43,7 @@ fn at_any_message<D: Database>(users: &str) -> Vec<String> {
     let by_gate = stage.configuration_by(&stage.bao.plain_address(), &gate.address(), NOT_DUE, "100ms", "");
     let probe = stage.probe();
     let finish = |what: &str| stage.finish(&plain, what);
-    let stops = kills::at_messages(&gate, &of_users(by_gate), soak::count(4, 1), finish);
+    let stops = kills::at_messages(&gate, &of_users(by_gate), soak::count(7, 1), finish);
     let seen = probe.finish();
     eprintln!("{users}: {stops} stops: {} logins, {} failed", seen.logins, seen.failed.len());
     assert!(stops > 4, "{stops}");
