@@ -10,6 +10,7 @@ mod context;
 mod engine;
 mod failure;
 mod filters;
+pub mod go;
 mod plan;
 mod scan;
 mod template;

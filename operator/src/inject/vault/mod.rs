@@ -2,7 +2,6 @@
 //!
 //! <https://developer.hashicorp.com/vault/docs/deploy/kubernetes/injector/annotations> is the list; what of it is not here is told as a warning.
 
-mod go;
 mod template;
 
 use self::template::translate;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use keywheel_core::SecretRef;
-
-use super::go::{self, Part, Word};
+use keywheel_core::render::go::{self, Part, Word};
 
 /// A template in Keywheel's language.
 #[derive(Debug, Eq, PartialEq)]

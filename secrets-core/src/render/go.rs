@@ -1,21 +1,24 @@
 //! Takes the text of a Go template apart: literal text and actions, and the words of an action.
 //!
-//! <https://pkg.go.dev/text/template> has the rules; only what templates of the Vault Agent usually have is read.
+//! <https://pkg.go.dev/text/template> has the rules; only what templates of the Vault Agent and of External Secrets usually have is read.
 
 /// A part of a template.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Part<'a> {
+pub enum Part<'a> {
+    /// What is printed as it is.
     Text(&'a str),
-    /// What stands between `{{` and `}}`, and whether the white space before and after it goes.
+    /// What stands between `{{` and `}}`; a comment has no words.
     Action {
+        /// Its words.
         words: Vec<Word>,
+        /// Whether the white space before it goes, and that after it.
         trims: [bool; 2],
     },
 }
 
 /// A word of an action.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Word {
+pub enum Word {
     /// A name, a field (`.Data.data.password`), a variable (`$k`), or a keyword.
     Name(String),
     /// A quoted text.
@@ -24,6 +27,7 @@ pub(super) enum Word {
     Pipe,
     /// `:=`
     Assign,
+    /// `,`
     Comma,
 }
 
@@ -31,7 +35,7 @@ pub(super) enum Word {
 ///
 /// # Errors
 /// An action without an end, or with a sign that is not read.
-pub(super) fn parts(source: &str) -> Result<Vec<Part<'_>>, String> {
+pub fn parts(source: &str) -> Result<Vec<Part<'_>>, String> {
     let mut parts = Vec::new();
     let mut rest = source;
     while let Some(start) = rest.find("{{") {
