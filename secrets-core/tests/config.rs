@@ -55,6 +55,15 @@ fn assert_mistake(delivery: &str, place: &str, words: &str) {
 }
 
 #[test]
+fn the_fields_of_a_secret_can_be_files() {
+    let delivery = |files: &str| format!("  secrets: {{db: \"memory://db\"}}\n  files: {files}\n");
+    let good = delivery("[{fields_of: db, mode: '0400'}, {path: a, value: b}]");
+    assert!(mistakes(&format!("deliveries:\n- name: a\n  directory: /run/a\n{good}")).is_empty());
+    assert_mistake(&delivery("[{fields_of: other}]"), "5:23", "there is no secret \"other\"");
+    assert_mistake(&delivery("[{fields_of: db, path: x}]"), "5:27", "unknown key `path`");
+}
+
+#[test]
 fn takes_the_shape_of_the_contract() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["memory", "store"]);

@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::payload::{FilePath, Mode, Owner};
 use crate::reference::SecretRef;
-use crate::render::{FilePlan, FileSpec, Template};
+use crate::render::{FieldsSpec, FilePlan, FileSpec, Template};
 
 /// One directory, and what is delivered into it.
 #[derive(Clone, Debug)]
@@ -237,10 +237,14 @@ struct Templates<'a> {
 /// Reads the list of files; the files that their templates are in go to `read`.
 fn read_files(list: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf>) -> FilePlan {
     let mut files: Vec<FileSpec> = Vec::new();
+    let mut spread = Vec::new();
     for item in list.list() {
-        let Some(file) = item.section().and_then(|section| read_file(section, templates, read)) else {
+        let Some(mut section) = item.section() else { continue };
+        if let Some(secret) = section.item("fields_of") {
+            spread.extend(read_fields(section, &secret, &templates.secrets));
             continue;
-        };
+        }
+        let Some(file) = read_file(section, templates, read) else { continue };
         for other in &files {
             let (a, b) = (Path::new(file.path.as_str()), Path::new(other.path.as_str()));
             if a == b {
@@ -252,7 +256,21 @@ fn read_files(list: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf
         files.push(file);
     }
     // What it refuses was noted above, with its place.
-    FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field())
+    FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field()).with_fields_of(spread)
+}
+
+fn read_fields(
+    mut section: Section<'_>,
+    secret: &Item<'_>,
+    secrets: &BTreeSet<String>,
+) -> Option<FieldsSpec> {
+    let name: Option<String> = secret.parse();
+    if let Some(unknown) = name.as_ref().filter(|name| !secrets.contains(*name)) {
+        secret.mistake(format!("there is no secret {unknown:?} in the delivery"));
+    }
+    let mode = section.optional("mode").unwrap_or_default();
+    section.finish();
+    Some(FieldsSpec { secret: name?, mode })
 }
 
 fn read_file(

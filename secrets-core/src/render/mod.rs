@@ -15,7 +15,7 @@ mod plan;
 mod scan;
 mod template;
 
-pub use self::plan::{FilePlan, FileSpec, RenderInput};
+pub use self::plan::{FieldsSpec, FilePlan, FileSpec, RenderInput};
 pub use self::template::{Template, is_variable_name};
 
 #[cfg(test)]

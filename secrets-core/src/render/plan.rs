@@ -30,10 +30,23 @@ pub struct RenderInput {
     pub field: Option<FieldPath>,
 }
 
+/// A secret whose fields are files at the top of the delivery directory.
+///
+/// A field's file has the name that the key of a Kubernetes `Secret` would have: what is no ASCII letter or digit, `-`, `_` or `.` is `_` there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FieldsSpec {
+    /// The secret; where its reference names a field, that is a structure, and its fields are meant.
+    pub secret: String,
+    /// The files' permissions.
+    pub mode: Mode,
+}
+
 /// The files of a delivery: those that are listed, or one per field.
 #[derive(Clone, Debug)]
 pub struct FilePlan {
+    /// Left out, there is one per field of every secret.
     files: Option<Vec<FileSpec>>,
+    spread: Vec<FieldsSpec>,
 }
 
 impl FilePlan {
@@ -41,7 +54,7 @@ impl FilePlan {
     ///
     /// A text is delivered byte for byte, a structure as compact JSON; the mode is [`Mode::DEFAULT`].
     pub fn per_field() -> Self {
-        Self { files: None }
+        Self { files: None, spread: Vec::new() }
     }
 
     /// Plans the files that are listed.
@@ -62,7 +75,14 @@ impl FilePlan {
                 return Err(Error::config("plan files", reason).with("path", path));
             }
         }
-        Ok(Self { files: Some(files) })
+        Ok(Self { files: Some(files), spread: Vec::new() })
+    }
+
+    /// Adds the fields of those secrets to the files that are listed. A file that is listed takes the place of a field of its name, and a field that
+    /// of an earlier secret's.
+    #[must_use]
+    pub fn with_fields_of(self, spread: Vec<FieldsSpec>) -> Self {
+        Self { spread, ..self }
     }
 
     /// Finds every use of a secret that the delivery does not have.
@@ -74,17 +94,21 @@ impl FilePlan {
     }
 
     /// Tells whether a generation with the files at `paths` is one that this plan makes of the secrets `names`: the same files, or, where
-    /// there is one per field, something of every secret.
+    /// there is one per field, something of every secret. Beside files that are listed, any file may be of a field.
     pub fn makes<'a>(&self, paths: &BTreeSet<&str>, mut names: impl Iterator<Item = &'a String>) -> bool {
         match &self.files {
-            Some(files) => files.iter().map(|file| file.path.as_str()).collect::<BTreeSet<_>>() == *paths,
+            Some(files) => {
+                let listed: BTreeSet<_> = files.iter().map(|file| file.path.as_str()).collect();
+                if self.spread.is_empty() { listed == *paths } else { listed.is_subset(paths) }
+            }
             None => names.all(|name| paths.iter().any(|path| path.split('/').next() == Some(name))),
         }
     }
 
     /// Tells whether a file at `path` may be among those that it makes.
     pub fn may_make(&self, path: &str) -> bool {
-        self.files.as_ref().is_none_or(|files| files.iter().any(|file| file.path.as_str() == path))
+        let is_listed = |files: &Vec<FileSpec>| files.iter().any(|file| file.path.as_str() == path);
+        !self.spread.is_empty() || self.files.as_ref().is_none_or(is_listed)
     }
 
     /// Makes all files of one generation, or none.
@@ -104,7 +128,11 @@ impl FilePlan {
             }
         }
         let files = match &self.files {
-            Some(files) => render_templates(files, inputs),
+            Some(files) => render_spread(&self.spread, inputs).and_then(|mut made| {
+                made.retain(|path, _| files.iter().all(|file| file.path.top() != path.as_str()));
+                made.extend(render_templates(files, inputs)?);
+                Ok(made)
+            }),
             None => render_fields(inputs),
         };
         wipe_stack();
@@ -147,6 +175,37 @@ fn render_fields(inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
         }
     }
     Ok(files)
+}
+
+fn render_spread(spread: &[FieldsSpec], inputs: &BTreeMap<String, RenderInput>) -> Result<Files> {
+    let mut files = Files::new();
+    for FieldsSpec { secret: name, mode } in spread {
+        let Some(input) = inputs.get(name) else { continue };
+        let invalid = |reason: String| Error::new(ErrorKind::Invalid, "render", reason).with("secret", name);
+        let fields = match input.field.as_ref().map(|field| input.secret.field(field)).transpose()? {
+            None => input.secret.fields(),
+            Some(Value::Map(fields)) => fields,
+            Some(_) => return Err(invalid("the field is no structure, whose fields could be files".into())),
+        };
+        let mut of_this = Files::new();
+        for (field, value) in fields {
+            let path = one_component(&key_of(field), "field").map_err(|error| error.with("secret", name))?;
+            let content =
+                content_of(value).map_err(|error| error.with("secret", name).with("file", &path))?;
+            let made = PayloadFile { content, mode: *mode, secrets: [name.clone()].into() };
+            if of_this.insert(path.clone(), made).is_some() {
+                return Err(invalid(format!("two fields would be the file {:?}", path.as_str())));
+            }
+        }
+        files.extend(of_this);
+    }
+    Ok(files)
+}
+
+/// Returns the key that a field has in a Kubernetes `Secret`.
+fn key_of(field: &str) -> String {
+    let key = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    field.chars().map(key).collect()
 }
 
 fn content_of(value: &Value) -> Result<SecretValue> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::render::{FilePlan, FileSpec, RenderInput, Template};
+use crate::render::{FieldsSpec, FilePlan, FileSpec, RenderInput, Template};
 use crate::secret::{Secret, SecretValue, Version};
 use crate::value::Value;
 
@@ -567,6 +567,61 @@ fn without_files_each_field_is_one() {
             "pin 0440 4711 pin"
         ]
     );
+}
+
+/// Renders the fields of `secrets` beside the files that are listed, with a text of their own.
+fn spread(
+    secrets: &[&str],
+    listed: &[&str],
+    inputs: &BTreeMap<String, RenderInput>,
+) -> Result<Vec<(String, String)>> {
+    let mode = "0400".parse().unwrap();
+    let file = |path: &&str| FileSpec {
+        path: path.parse().unwrap(),
+        template: Template::parse("t", "listed").unwrap(),
+        mode,
+    };
+    let spread = secrets.iter().map(|secret| FieldsSpec { secret: (*secret).into(), mode }).collect();
+    let plan = FilePlan::try_new(listed.iter().map(file).collect()).unwrap().with_fields_of(spread);
+    let payload = plan.render(inputs)?;
+    let paths = payload.files.keys().map(|path| path.as_str()).collect();
+    assert!(plan.makes(&paths, inputs.keys()) && paths.iter().all(|path| plan.may_make(path)));
+    assert!(listed.is_empty() || !plan.makes(&BTreeSet::new(), inputs.keys()));
+    let shown = |(path, file): (&crate::payload::FilePath, &crate::payload::PayloadFile)| {
+        (path.to_string(), file.content.expose_text().unwrap().to_owned())
+    };
+    Ok(payload.files.iter().map(shown).collect())
+}
+
+#[test]
+fn the_fields_of_a_secret_are_files_at_the_top_unless_a_listed_one_takes_their_place() {
+    let all = inputs(&[
+        ("a", r#"{"user": "u", "port": 5432, "a key/é": "k", "dir": "x"}"#),
+        ("b#tls", r#"{"tls": {"user": "later", "on": true}}"#),
+    ]);
+    let made = spread(&["a", "b"], &["port", "dir/file"], &all).unwrap();
+    let made: Vec<_> = made.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert_eq!(
+        made,
+        [("a_key__", "k"), ("dir/file", "listed"), ("on", "true"), ("port", "listed"), ("user", "later")]
+    );
+}
+
+#[test]
+fn fields_that_cannot_be_files_at_the_top_are_refused() {
+    for (secret, json, why) in [
+        ("a", r#"{"..": "hunter2"}"#, "begins with `..`"),
+        ("a", r#"{"../../etc/passwd": "hunter2"}"#, "begins with `..`"),
+        ("a", r#"{".": "hunter2"}"#, "component is `.`"),
+        ("a", r#"{"": "hunter2"}"#, "empty component"),
+        ("a", r#"{"x y": "hunter2", "x/y": "hunter2"}"#, "two fields would be the file \"x_y\""),
+        ("a#x", r#"{"x": "hunter2"}"#, "is no structure"),
+    ] {
+        let error = spread(&["a"], &[], &inputs(&[(secret, json)])).unwrap_err();
+        let said = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(said.contains(why) && said.contains("secret: a") && !said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]
