@@ -61,6 +61,11 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
             "needs `client_cert_file` and `client_key_file` together",
         ),
         ("  address: http://v\n  ca_file: /c\n", "nothing would be encrypted"),
+        ("  address: http://v\n  ca_pem: c4n4ry\n", "nothing would be encrypted"),
+        (
+            "  address: https://v\n  ca_file: /c\n  ca_pem: c4n4ry\n",
+            "needs not both of `ca_file` and `ca_pem`",
+        ),
         ("  address: https://v\n  server_name: 10.0.0.1\n", "must be a host name"),
         ("  address: https://v\n  auth: {method: ldap}\n", "must be kubernetes, jwt, approle, cert or token"),
         ("  address: https://v\n  auth: {method: cert}\n", "needs `client_cert_file` and `client_key_file`"),

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use super::error::CONNECT;
 use super::settings::Settings;
-use crate::https::tls::{self, TlsSettings};
+use crate::https::tls::{self, Authorities, TlsSettings};
 use crate::https::{self, Body, Peer, unreachable};
 
 /// The way to AWS. Cheap to clone: all clones share connections and budget.
@@ -54,7 +54,10 @@ impl Http {
     /// Makes the way; builds nothing.
     pub(super) fn new(settings: &Settings, context: &Context) -> Self {
         let shared = Shared {
-            tls: TlsSettings { ca_file: settings.ca_file.clone(), ..TlsSettings::default() },
+            tls: TlsSettings {
+                authorities: settings.ca_file.clone().map(Authorities::File),
+                ..TlsSettings::default()
+            },
             encrypted: OnceCell::new(),
             plain: OnceCell::new(),
             budget: Arc::clone(&context.budget),
@@ -121,7 +124,7 @@ impl Http {
     fn peer(&self, url: &Url) -> Peer {
         Peer {
             address: url.origin().ascii_serialization(),
-            ca_file: self.shared.tls.ca_file.clone(),
+            ca_file: self.shared.tls.authorities.as_ref().and_then(Authorities::file).map(Into::into),
             ca_variable: "AWS_CA_BUNDLE",
         }
     }

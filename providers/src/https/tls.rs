@@ -16,11 +16,20 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct TlsSettings {
     /// The authorities to trust; the system's, if left out.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) authorities: Option<Authorities>,
     /// The certificate to present, and its key.
     pub(crate) client: Option<ClientFiles>,
     /// The name that the server's certificate must have, where it is not the address's host.
     pub(crate) server_name: Option<String>,
+}
+
+/// Certificates in PEM.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Authorities {
+    /// In a file.
+    File(PathBuf),
+    /// As the configuration has them.
+    Given(String),
 }
 
 /// The files of a client certificate.
@@ -63,8 +72,8 @@ pub(crate) fn client(
         builder = builder.tls_certs_only([]);
         return Ok((build(builder, tls)?, url));
     }
-    if let Some(file) = &tls.ca_file {
-        builder = builder.tls_certs_only(authorities(file)?);
+    if let Some(authorities) = &tls.authorities {
+        builder = builder.tls_certs_only(authorities.certificates()?);
     }
     if let Some(files) = &tls.client {
         builder = builder.identity(identity(files)?);
@@ -89,11 +98,10 @@ pub(crate) const IDLE: Duration = Duration::from_millis(300);
 fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
     builder.build().map_err(|_| {
         let fails = |builder: ClientBuilder| builder.build().is_err();
-        if let Some(file) = &tls.ca_file
-            && authorities(file).map_or(true, |found| fails(names::client().tls_certs_only(found)))
+        if let Some(authorities) = &tls.authorities
+            && authorities.certificates().map_or(true, |found| fails(names::client().tls_certs_only(found)))
         {
-            return Error::config("connect", "the CA file holds something that is not a certificate")
-                .with("ca_file", file.display());
+            return authorities.wrong("holds something that is not a certificate");
         }
         match &tls.client {
             Some(files) => wrong_identity(files, "the client certificate and its key do not fit together"),
@@ -103,15 +111,36 @@ fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
     })
 }
 
-fn authorities(file: &Path) -> Result<Vec<Certificate>> {
-    let wrong = |reason: &str| Error::config("connect", reason).with("ca_file", file.display());
-    let pem = read(file, "ca_file")?;
-    let certificates =
-        Certificate::from_pem_bundle(&pem).map_err(|_| wrong("the CA file is not PEM certificates"))?;
-    if certificates.is_empty() {
-        return Err(wrong("the CA file holds no certificate"));
+impl Authorities {
+    /// Returns the file, where it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Given(_) => None,
+        }
     }
-    Ok(certificates)
+
+    fn certificates(&self) -> Result<Vec<Certificate>> {
+        let pem = match self {
+            Self::File(file) => read(file, "ca_file")?,
+            Self::Given(pem) => Zeroizing::new(pem.clone().into_bytes()),
+        };
+        let certificates =
+            Certificate::from_pem_bundle(&pem).map_err(|_| self.wrong("is not PEM certificates"))?;
+        match certificates.is_empty() {
+            true => Err(self.wrong("holds no certificate")),
+            false => Ok(certificates),
+        }
+    }
+
+    fn wrong(&self, what: &str) -> Error {
+        match self {
+            Self::File(file) => {
+                Error::config("connect", format!("the CA file {what}")).with("ca_file", file.display())
+            }
+            Self::Given(_) => Error::config("connect", format!("`ca_pem` {what}")),
+        }
+    }
 }
 
 fn identity(files: &ClientFiles) -> Result<Identity> {

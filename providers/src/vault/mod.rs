@@ -17,6 +17,7 @@
 //! | `address` | `https://HOST[:PORT][/PREFIX]`; `http://` sends everything in the clear |
 //! | `namespace` | the namespace that all paths are below |
 //! | `ca_file` | the authorities to trust, and no others; the system's, if left out |
+//! | `ca_pem` | the same certificates themselves, in place of a file |
 //! | `client_cert_file`, `client_key_file` | what to present to a server that wants a certificate |
 //! | `server_name` | the name that the server's certificate has, where it is not the address's host |
 //! | `auth` | who to be; if left out, the token that the `vault` and `bao` commands would take |

@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use super::login::Method;
 use crate::https::parse_origin;
-use crate::https::tls::{ClientFiles, TlsSettings};
+use crate::https::tls::{Authorities, ClientFiles, TlsSettings};
 
 /// Where the server is, how to reach it, and who to be there.
 #[derive(Debug)]
@@ -57,11 +57,13 @@ impl Settings {
 
     /// Returns what the server is reached with.
     pub(super) fn needs(&self) -> Needs {
-        let TlsSettings { ca_file, client, .. } = &self.tls;
+        let TlsSettings { authorities, client, .. } = &self.tls;
+        let ca_file = authorities.as_ref().and_then(Authorities::file);
         let client = client.iter().flat_map(|files| [&files.certificate, &files.key]);
         Needs::default()
             .with_ports(self.address.port_or_known_default())
-            .with_files(ca_file.iter().chain(client))
+            .with_files(ca_file)
+            .with_files(client)
             .with_files(self.method.files())
     }
 
@@ -103,7 +105,11 @@ impl Settings {
         Ok(Self {
             address,
             namespace: first(["BAO_NAMESPACE", "VAULT_NAMESPACE"]).map(trim),
-            tls: TlsSettings { ca_file: file(["BAO_CACERT", "VAULT_CACERT"]), client, server_name },
+            tls: TlsSettings {
+                authorities: file(["BAO_CACERT", "VAULT_CACERT"]).map(Authorities::File),
+                client,
+                server_name,
+            },
             timeout,
             method: Method::from_environment(environment),
         })
@@ -115,7 +121,7 @@ fn parse_address(text: &str) -> Result<Url, String> {
 }
 
 fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSettings> {
-    let ca_file = section.optional::<PathBuf>("ca_file");
+    let authorities = parse_authorities(section);
     let certificate = section.optional::<PathBuf>("client_cert_file");
     let key = section.optional::<PathBuf>("client_key_file");
     let server_name = section.item("server_name").and_then(|item| {
@@ -123,7 +129,7 @@ fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSett
         check_server_name(&name).map_err(|reason| item.mistake(reason)).ok()?;
         Some(name)
     });
-    let any = ca_file.is_some() || certificate.is_some() || key.is_some() || server_name.is_some();
+    let any = authorities.is_some() || certificate.is_some() || key.is_some() || server_name.is_some();
     if any && address.is_some_and(|address| address.scheme() == "http") {
         section.mistake(
             "has TLS settings, and its `address` is http://: nothing would be encrypted or verified",
@@ -138,7 +144,18 @@ fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSett
             return None;
         }
     };
-    Some(TlsSettings { ca_file, client, server_name })
+    Some(TlsSettings { authorities, client, server_name })
+}
+
+fn parse_authorities(section: &mut Section<'_>) -> Option<Authorities> {
+    match (section.optional::<PathBuf>("ca_file"), section.optional::<String>("ca_pem")) {
+        (Some(file), None) => Some(Authorities::File(file)),
+        (None, pem) => pem.map(Authorities::Given),
+        (Some(_), Some(_)) => {
+            section.mistake("needs not both of `ca_file` and `ca_pem`");
+            None
+        }
+    }
 }
 
 fn check_server_name(name: &str) -> Result<(), &'static str> {
