@@ -96,10 +96,9 @@ impl AwsProvider {
     fn whole<'a>(&self, reference: &'a SecretRef) -> Result<&'a str> {
         let target = self.target(reference)?;
         match target.version {
-            Wanted::Current => Ok(target.id),
+            Wanted::Current if !target.is_text => Ok(target.id),
             _ => {
-                let reason =
-                    "a rotation is of the secret, and not of one version: leave `stage` and `version-id` out";
+                let reason = "a rotation is of the secret, and not of one version or of its text: leave `stage`, `version-id` and `text` out";
                 Err(Error::config("rotate", reason))
             }
         }
@@ -117,7 +116,10 @@ impl Provider for AwsProvider {
     }
 
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
-        let read = async { self.fetch(&self.target(reference)?, FIRST).await?.secret() };
+        let read = async {
+            let target = self.target(reference)?;
+            self.fetch(&target, FIRST).await?.secret(target.is_text)
+        };
         read.await.map_err(|error| self.place(error, reference))
     }
 
@@ -128,7 +130,7 @@ impl Provider for AwsProvider {
                 return Ok(None);
             }
             let fetched = self.fetch(&target, POLL).await?;
-            if fetched.version == *known { Ok(None) } else { fetched.secret().map(Some) }
+            if fetched.version == *known { Ok(None) } else { fetched.secret(target.is_text).map(Some) }
         };
         read.await.map_err(|error| self.place(error, reference))
     }

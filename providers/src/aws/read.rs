@@ -118,13 +118,13 @@ impl Fetched {
         Ok(Self { version: Version::new(version), arn, created_at: None, content })
     }
 
-    /// Makes a secret of it: the keys of a JSON object are its fields, and anything else is the field `value`.
+    /// Makes a secret of it: the keys of a JSON object are its fields, unless `is_text`, and anything else is the field `value`.
     ///
     /// # Errors
     /// More or larger fields than a secret may have.
-    pub(super) fn secret(&self) -> Result<Secret> {
+    pub(super) fn secret(&self, is_text: bool) -> Result<Secret> {
         let fields = match &self.content {
-            Content::Text(text) => fields_of(text),
+            Content::Text(text) => fields_of(text, is_text),
             Content::Binary(bytes) => whole(bytes),
         };
         Secret::try_new(fields, self.version.clone())
@@ -141,10 +141,10 @@ impl Fetched {
     }
 }
 
-/// Reads the fields of a text: the keys of a JSON object, or the one field `value`.
-pub(super) fn fields_of(text: &SecretValue) -> BTreeMap<String, Value> {
+/// Reads the fields of a text: the keys of a JSON object, unless `is_text`, or the one field `value`.
+pub(super) fn fields_of(text: &SecretValue, is_text: bool) -> BTreeMap<String, Value> {
     let bytes = text.expose_secret();
-    match bytes.trim_ascii_start().starts_with(b"{") {
+    match !is_text && bytes.trim_ascii_start().starts_with(b"{") {
         true => serde_json::from_slice(bytes).unwrap_or_else(|_| whole(text)),
         false => whole(text),
     }
@@ -169,7 +169,8 @@ mod tests {
 
     fn names(text: &str) -> Vec<String> {
         let fetched = Fetched::new(Some("v".into()), None, Some(text.into()), None).unwrap();
-        fetched.secret().unwrap().fields().keys().cloned().collect()
+        assert_eq!(fetched.secret(true).unwrap().fields().keys().collect::<Vec<_>>(), ["value"]);
+        fetched.secret(false).unwrap().fields().keys().cloned().collect()
     }
 
     #[test]

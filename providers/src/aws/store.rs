@@ -117,7 +117,7 @@ impl Shelf<'_> {
             let reason = "the secret is binary: a rotation replaces texts, and fields of JSON";
             return Err(Error::new(ErrorKind::Unsupported, "read", reason));
         }
-        let (fields, written_at) = (fetched.secret()?.into_fields(), fetched.created_at);
+        let (fields, written_at) = (fetched.secret(false)?.into_fields(), fetched.created_at);
         Ok(Document { fields: Some(fields), revision: revision(Some(current)), written_at })
     }
 
@@ -258,7 +258,7 @@ impl Shelf<'_> {
     }
 
     async fn fetch(&self, version: &str) -> Result<std::sync::Arc<Fetched>> {
-        let target = Target { id: self.id, version: Wanted::Id(version) };
+        let target = Target { id: self.id, version: Wanted::Id(version), is_text: false };
         self.allowed("GetSecretValue", read::one(self.account, self.client, &target).await)
     }
 

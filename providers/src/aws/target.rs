@@ -11,6 +11,8 @@ pub(super) struct Target<'a> {
     /// The secret's name or ARN, as it is sent.
     pub(super) id: &'a str,
     pub(super) version: Wanted<'a>,
+    /// Whether the secret is its text, also where that is a JSON object.
+    pub(super) is_text: bool,
 }
 
 /// Which version of a secret is wanted.
@@ -31,7 +33,7 @@ impl<'a> Target<'a> {
     /// [`ErrorKind::Config`](keywheel_core::ErrorKind::Config) with what is wrong.
     pub(super) fn of(reference: &'a SecretRef, region: Option<&str>) -> Result<Self> {
         let wrong = |reason: String| Error::config("check reference", reason);
-        only_parameters(reference, &["stage", "version-id"])?;
+        only_parameters(reference, &["stage", "version-id", "text"])?;
         let id = reference.path();
         match id.strip_prefix("arn:") {
             Some(rest) => check_arn(rest, region).map_err(wrong)?,
@@ -51,7 +53,19 @@ impl<'a> Target<'a> {
                 return Err(wrong("`version-id` must have 32 to 64 characters; a label is `stage`".into()));
             }
         };
-        Ok(Self { id, version })
+        Ok(Self { id, version, is_text: is_text(reference)? })
+    }
+}
+
+/// Tells whether a reference asks for the text as it is.
+///
+/// # Errors
+/// [`ErrorKind::Config`](keywheel_core::ErrorKind::Config) where it asks for anything else.
+pub(super) fn is_text(reference: &SecretRef) -> Result<bool> {
+    match reference.parameters().get("text").map(String::as_str) {
+        None => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::config("check reference", "`text` must be true, or left out")),
     }
 }
 
@@ -172,6 +186,7 @@ mod tests {
             ("db?version-id=AWSPREVIOUS", "32 to 64"),
             ("db?stage=", "empty"),
             ("db?versionid=x", "stage, version-id"),
+            ("db?text=false", "must be true"),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

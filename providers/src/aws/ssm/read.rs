@@ -106,12 +106,12 @@ impl Fetched {
         })
     }
 
-    /// Makes a secret of it: the keys of a JSON object are its fields, and anything else is the field `value`.
+    /// Makes a secret of it: the keys of a JSON object are its fields, unless `is_text`, and anything else is the field `value`.
     ///
     /// # Errors
     /// More or larger fields than a secret may have.
-    pub(super) fn secret(&self) -> Result<Secret> {
-        Secret::try_new(fields_of(&self.value), self.version.clone())
+    pub(super) fn secret(&self, is_text: bool) -> Result<Secret> {
+        Secret::try_new(fields_of(&self.value, is_text), self.version.clone())
     }
 }
 
