@@ -24,6 +24,20 @@ impl SecretRef {
     /// The longest reference, in bytes.
     pub const MAX_LENGTH: usize = 4096;
 
+    /// Makes the reference to `path` at a provider, with these parameters, and perhaps of one field; all of them as they are, and not encoded.
+    ///
+    /// # Errors
+    /// What no reference can have.
+    pub fn try_new(
+        provider: &str,
+        path: &str,
+        parameters: BTreeMap<String, String>,
+        field: Option<&str>,
+    ) -> Result<Self, ReferenceError> {
+        let field = field.map(str::parse).transpose()?;
+        Self { provider: provider.into(), path: path.into(), parameters, field }.to_string().parse()
+    }
+
     /// Returns the name of the provider, in the configuration or of a kind.
     pub fn provider(&self) -> &str {
         &self.provider

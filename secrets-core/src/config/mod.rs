@@ -1,11 +1,12 @@
 //! The configuration file, `keywheel.yaml`: read once, checked whole, every mistake reported with its place.
 //!
 //! The file becomes a tree that knows its places (`node`), the tree is read key by key ([`Section`]), and what comes out is typed and
-//! valid: a [`Config`] that exists can be run.
+//! valid: a [`Config`] that exists can be run. Manifests of the External Secrets Operator become such a tree first (`external_secrets`).
 
 mod change;
 mod delivery;
 mod duration;
+mod external_secrets;
 mod node;
 mod provider;
 mod section;
@@ -107,7 +108,8 @@ impl Config {
         }
     }
 
-    /// Checks the text of a configuration file that is, or would be, at `path`.
+    /// Checks the text of a configuration file that is, or would be, at `path`. It may have several documents where some are manifests of the External
+    /// Secrets Operator; one other document says what these cannot.
     ///
     /// # Errors
     /// Every mistake at once.
@@ -118,7 +120,19 @@ impl Config {
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        read_text_with(path, text, environment, |item| read_root(item, folder, registry, environment))
+        let read = |item: &Item<'_>| read_root(item, folder, registry, environment);
+        match serde_saphyr::from_multiple::<Node>(text) {
+            Ok(documents) if documents.iter().any(external_secrets::is_manifest) => {
+                let mistakes = Mistakes::default();
+                let root = read_manifests(documents, environment, &mistakes);
+                let value = read(&Item::new(&root, String::new(), &mistakes));
+                whole(path, value, mistakes)
+            }
+            Ok(mut one) if one.len() == 1 => read_tree(path, one.remove(0), environment, read),
+            // None, or several: the parser of one has the words.
+            Ok(_) => read_text_with(path, text, environment, read),
+            Err(error) => Err(ConfigError { file: path.into(), mistakes: vec![syntax_mistake(&error)] }),
+        }
     }
 }
 
@@ -141,13 +155,44 @@ fn read_text_with<T>(
     environment: &Environment,
     read: impl FnOnce(&Item<'_>) -> Option<T>,
 ) -> Result<T, ConfigError> {
-    let failed = |mistakes| ConfigError { file: path.into(), mistakes };
-    let mut root: Node =
-        serde_saphyr::from_str(text).map_err(|error| failed(vec![syntax_mistake(&error)]))?;
+    let failed = |mistake| ConfigError { file: path.into(), mistakes: vec![mistake] };
+    let root: Node = serde_saphyr::from_str(text).map_err(|error| failed(syntax_mistake(&error)))?;
     if matches!(root.content, Content::Null) {
-        return Err(failed(vec![mistake(root.place, "the configuration is empty")]));
+        return Err(failed(mistake(root.place, "the configuration is empty")));
     }
+    read_tree(path, root, environment, read)
+}
+
+fn read_tree<T>(
+    path: &Path,
+    mut root: Node,
+    environment: &Environment,
+    read: impl FnOnce(&Item<'_>) -> Option<T>,
+) -> Result<T, ConfigError> {
     let mistakes = Mistakes::default();
+    expand(&mut root, environment, &mistakes);
+    let value = read(&Item::new(&root, String::new(), &mistakes));
+    whole(path, value, mistakes)
+}
+
+/// Makes one configuration of manifests and of what is said beside them. Of these, variables are filled in; a manifest is taken as it is.
+fn read_manifests(documents: Vec<Node>, environment: &Environment, mistakes: &Mistakes) -> Node {
+    let (manifests, own): (Vec<Node>, Vec<Node>) =
+        documents.into_iter().partition(external_secrets::is_manifest);
+    let mut own = own.into_iter();
+    let empty =
+        Node { content: Content::Map(Vec::new()), place: Place { line: 1, column: 1 }, expanded: false };
+    let mut root = own.next().unwrap_or(empty);
+    for second in own {
+        let reason = "is a second document without `apiVersion`; one may stand beside the manifests";
+        mistakes.push(second.place, String::new(), reason);
+    }
+    expand(&mut root, environment, mistakes);
+    external_secrets::translate(&mut root, &manifests, mistakes);
+    root
+}
+
+fn expand(root: &mut Node, environment: &Environment, mistakes: &Mistakes) {
     for (place, name) in root.expand(environment) {
         mistakes.push(
             place,
@@ -155,11 +200,14 @@ fn read_text_with<T>(
             format!("the variable {name:?} is not set (write $${{ for a plain ${{)"),
         );
     }
-    let value = read(&Item::new(&root, String::new(), &mistakes));
+}
+
+/// Returns what was read, unless there is a mistake.
+fn whole<T>(path: &Path, value: Option<T>, mistakes: Mistakes) -> Result<T, ConfigError> {
     let mistakes = mistakes.into_sorted();
     match value {
         Some(value) if mistakes.is_empty() => Ok(value),
-        _ => Err(failed(mistakes)),
+        _ => Err(ConfigError { file: path.into(), mistakes }),
     }
 }
 

@@ -52,6 +52,20 @@ impl Node {
         }
     }
 
+    /// Returns the part under a key of a mapping.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        let Content::Map(entries) = &self.content else { return None };
+        entries.iter().find(|(name, ..)| name == key).map(|(_, _, node)| node)
+    }
+
+    /// Returns the text, if it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Replaces `${NAME}` in every text by the variable's value, and `$${` by `${`; returns the names that are not set.
     pub(super) fn expand(&mut self, environment: &Environment) -> Vec<(Place, String)> {
         let children: Vec<&mut Self> = match &mut self.content {

@@ -35,6 +35,11 @@ impl Mistakes {
         self.0.borrow_mut().push(Mistake { place, setting, message: message.into() });
     }
 
+    /// Returns how many there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// Returns the mistakes in the order of the file.
     pub fn into_sorted(self) -> Vec<Mistake> {
         let mut mistakes = self.0.into_inner();
@@ -76,10 +81,7 @@ impl<'a> Item<'a> {
 
     /// Returns the text, if it is one.
     pub fn text(&self) -> Option<&'a str> {
-        match &self.node.content {
-            Content::Text(text) => Some(text),
-            _ => None,
-        }
+        self.node.text()
     }
 
     /// Returns what it is, for a message: `a list`.
@@ -108,6 +110,11 @@ impl<'a> Item<'a> {
     /// Returns the dotted path of the setting, such as `deliveries[0].files[1]`.
     pub fn name(&self) -> &str {
         &self.setting
+    }
+
+    /// Returns where in the file it stands.
+    pub(super) fn place(&self) -> Place {
+        self.node.place
     }
 
     /// Tells whether it is a mapping.
@@ -184,10 +191,10 @@ impl<'a> Section<'a> {
         self.item(key).map(|item| item.list()).unwrap_or_default()
     }
 
-    /// Notes a key that the format has and this version does not do: better refused than ignored.
-    pub fn not_yet(&mut self, key: &'static str) {
+    /// Notes a key that the format has and that is not done here, with what to do instead: better refused than ignored.
+    pub(super) fn refuse(&mut self, key: &'static str, reason: &str) {
         if let Some(item) = self.item(key) {
-            item.mistake("this version of Keywheel cannot do this yet; leave it out");
+            item.mistake(reason);
         }
     }
 
@@ -199,6 +206,11 @@ impl<'a> Section<'a> {
     /// Returns all entries, whether or not they were asked for.
     pub(crate) fn entries(&self) -> Vec<(&'a str, Item<'a>)> {
         self.entries.iter().map(|(name, _, node)| (name.as_str(), self.child(name, node))).collect()
+    }
+
+    /// Returns where in the file it begins.
+    pub(super) fn place(&self) -> Place {
+        self.item.place()
     }
 
     /// Notes a mistake in the mapping as a whole.

@@ -274,3 +274,14 @@ pub mod adr_0020_injection {}
 ///
 /// **Price.** The right to patch the configuration; without it, certificates come by files. The bundle has up to two entries for each replica of the last two days, and never more than 32.
 pub mod adr_0021_webhook_authorities {}
+
+/// # 24. Manifests of External Secrets become the tree of a configuration
+///
+/// **Decision.** Documents with an `apiVersion` are translated, before anything is read, into the tree that a `keywheel.yaml` is parsed to, each part with its place in the manifest; from there on there is one
+/// reader, one set of checks and one program. A manifest is translated wholly or refused, also its Go templates, of which the usual few functions are known. Passed over is only what has a meaning for objects of the cluster alone.
+/// What lies in a Secret is a file that an annotation of the store names, and the login is the pod's own. A document without `apiVersion` may stand beside the manifests, for what they cannot say.
+///
+/// **Why.** A team that moves has its manifests, and tools that make them. What is translated in silence and nearly right is worse than a line that says what to change. No Secret is read, since that right is what is to be got rid of.
+///
+/// **Price.** The operator's fields grow, and each new one is refused until somebody looks at it. Generators, `find`, `rewrite` and programs in templates are left to Keywheel's own form.
+pub mod adr_0024_external_secrets {}
