@@ -38,6 +38,8 @@ fn takes_the_settings_of_the_contract() {
         "  address: https://v\n  auth: {method: kubernetes, role: app}\n",
         "  address: https://v\n  auth: {method: kubernetes, mount: k8s/one, role: app, token_file: /t}\n",
         "  address: https://v\n  auth: {method: jwt, token_file: /t}\n",
+        "  address: https://v\n  auth: {method: kubernetes, role: app, token_request: {service_account: orders}}\n",
+        "  address: https://v\n  auth: {method: jwt, token_request: {service_account: a, namespace: b, audience: c, expiration: 1h}}\n",
         "  address: https://v\n  auth: {method: jwt, role: app, token: t, mount: ci}\n",
         "  address: https://v\n  auth: {method: approle, role_id: r, secret_id_file: /s}\n",
         "  address: https://v\n  budget: {requests_per_second: 20, burst: 50}\n",
@@ -80,6 +82,26 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
             "needs not both of",
         ),
         ("  address: https://v\n  auth: token\n", "must be a mapping"),
+        (
+            "  address: https://v\n  auth: {method: kubernetes, role: a, token_file: /t, token_request: {service_account: a}}\n",
+            "needs not both of `token_file` and `token_request`",
+        ),
+        (
+            "  address: https://v\n  auth: {method: jwt, token: c4n4ry, token_request: {service_account: a}}\n",
+            "unknown key `token`",
+        ),
+        (
+            "  address: https://v\n  auth: {method: kubernetes, role: a, token_request: {}}\n",
+            "providers.vault.auth.token_request: needs `service_account`",
+        ),
+        (
+            "  address: https://v\n  auth: {method: kubernetes, role: a, token_request: {service_account: ../a}}\n",
+            "have lower-case letters",
+        ),
+        (
+            "  address: https://v\n  auth: {method: kubernetes, role: a, token_request: {service_account: a, expiration: 9m}}\n",
+            "`expiration` must be 10m",
+        ),
     ] {
         let mistakes = mistakes(settings);
         assert!(mistakes.iter().any(|mistake| mistake.contains(expected)), "{expected}: {mistakes:?}");

@@ -1,10 +1,14 @@
-//! Who the program is to a provider: tokens that somebody else keeps fresh in a file.
+//! Who the program is to a provider: tokens that somebody else keeps fresh in a file, or issues at each login.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use zeroize::Zeroize;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::needs::Needs;
 use crate::secret::SecretValue;
 
 /// A token that a login presents.
@@ -14,6 +18,21 @@ pub enum TokenSource {
     File(PathBuf),
     /// A value that was given once.
     Value(SecretValue),
+    /// One that is asked for at every login.
+    Issued(Arc<dyn TokenIssuer>),
+}
+
+/// Who issues tokens: each for one login, and for a short time.
+#[async_trait]
+pub trait TokenIssuer: fmt::Debug + Send + Sync {
+    /// Has a new token issued.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`], without a body of the issuer's.
+    async fn issue(&self) -> Result<SecretValue>;
+
+    /// Returns what that needs of the system.
+    fn needs(&self) -> Needs;
 }
 
 impl TokenSource {
@@ -24,7 +43,16 @@ impl TokenSource {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::Value(_) => None,
+            Self::Value(_) | Self::Issued(_) => None,
+        }
+    }
+
+    /// Returns what having a token takes.
+    pub fn needs(&self) -> Needs {
+        match self {
+            Self::File(path) => Needs::default().with_files([path]),
+            Self::Value(_) => Needs::default(),
+            Self::Issued(issuer) => issuer.needs(),
         }
     }
 
@@ -32,10 +60,11 @@ impl TokenSource {
     ///
     /// # Errors
     /// [`ErrorKind::Unauthenticated`] when the file cannot be read, is empty, too large, or holds anything that an HTTP header cannot. It is temporary:
-    /// the file may be written a moment later.
+    /// the file may be written a moment later. Likewise when none is issued.
     pub async fn token(&self) -> Result<SecretValue> {
         match self {
             Self::Value(value) => checked(value.expose_secret(), Path::new("(given)")),
+            Self::Issued(issuer) => checked(issuer.issue().await?.expose_secret(), Path::new("(issued)")),
             Self::File(path) => {
                 let path = path.clone();
                 let read = move || read(&path);

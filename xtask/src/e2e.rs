@@ -36,7 +36,8 @@ fn test() -> Result<()> {
     let parts = RealParts::bring()?;
     build()?;
     let mut tests = workspace::cargo();
-    let chosen = ["--workspace", "--all-features", "--test=cluster", "--test=kubernetes_rollouts"];
+    let clustered = ["--test=cluster", "--test=kubernetes_rollouts", "--test=kubernetes_tokens"];
+    let chosen = ["--workspace", "--all-features"].into_iter().chain(clustered);
     if works("cargo", &["nextest", "--version"]) {
         tests.args(["nextest", "run", "--config-file=tests/nextest.toml", "--run-ignored=only"]).args(chosen);
     } else {

@@ -43,7 +43,11 @@ pub(super) async fn examine(session: &Session, clock: &Clock) -> Vec<Finding> {
 
 async fn credential(source: &TokenSource, is_jwt: bool, clock: &Clock) -> Result<String> {
     let token = source.token().await?;
-    let place = source.file().map_or_else(|| "is given".to_owned(), |file| file.display().to_string());
+    let place = match source {
+        TokenSource::File(file) => file.display().to_string(),
+        TokenSource::Value(_) => "is given".to_owned(),
+        TokenSource::Issued(_) => "is issued by the cluster".to_owned(),
+    };
     if !is_jwt {
         return Ok(place);
     }

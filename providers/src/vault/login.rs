@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+#[cfg(feature = "kubernetes")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +13,7 @@ use keywheel_core::environment::Environment;
 use keywheel_core::fingerprint::digest;
 use keywheel_core::identity::TokenSource;
 use keywheel_core::lease::Term;
+use keywheel_core::needs::Needs;
 use keywheel_core::{Clock, Error, Result, SecretValue};
 use rustify::endpoint::Endpoint;
 use serde::Deserialize;
@@ -24,6 +27,8 @@ use super::error;
 use super::life::Life;
 use super::transport::{Call, Transport};
 use super::wrapping::{Unwrapped, WrappedSecretId};
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes::{AccountTokens, TokenRequest};
 
 /// How the provider becomes somebody to the server.
 #[derive(Debug)]
@@ -79,7 +84,7 @@ pub(super) struct Grant {
 
 impl Method {
     /// Reads the section `auth`; mistakes go to it.
-    pub(super) fn parse(mut section: Section<'_>) -> Option<Self> {
+    pub(super) fn parse(mut section: Section<'_>, environment: &Environment) -> Option<Self> {
         let name = section.item("method");
         let method = match name.as_ref().map(|item| item.parse::<String>()) {
             None => Some("token".to_owned()),
@@ -88,15 +93,14 @@ impl Method {
         let parsed = match method?.as_str() {
             "token" => parse_source(&mut section, "token", "token_file").map(Self::Token),
             "kubernetes" => {
-                let source = section.optional("token_file").unwrap_or_else(|| SERVICE_ACCOUNT_TOKEN.into());
+                let source = account_token(&mut section, environment, Some(SERVICE_ACCOUNT_TOKEN));
                 let role = section.required("role");
                 let mount = mount(&mut section, "kubernetes");
-                role.map(|role| {
-                    Self::Kubernetes(JwtLogin { mount, role: Some(role), source: TokenSource::File(source) })
-                })
+                let login = |(role, source)| JwtLogin { mount, role: Some(role), source };
+                role.zip(source).map(login).map(Self::Kubernetes)
             }
             "jwt" => {
-                let source = parse_source(&mut section, "token", "token_file");
+                let source = account_token(&mut section, environment, None);
                 let role = section.optional("role");
                 let mount = mount(&mut section, "jwt");
                 source.map(|source| Self::Jwt(JwtLogin { mount, role, source }))
@@ -159,9 +163,10 @@ impl Method {
         }
     }
 
-    /// Returns the files that are read at a login.
-    pub(super) fn files(&self) -> Vec<&Path> {
-        self.credentials().iter().filter_map(|credential| credential.source.file()).collect()
+    /// Returns what a login takes of the system.
+    pub(super) fn needs(&self) -> Needs {
+        let needs = |credential: &Credential<'_>| credential.source.needs();
+        self.credentials().iter().map(needs).fold(Needs::default(), Needs::and)
     }
 
     /// Says what a login uses up, where it does.
@@ -196,6 +201,7 @@ impl Method {
             Self::AppRole { mount, role_id: TokenSource::Value(id), .. } => {
                 format!("approle {mount} {}", digest(id.expose_secret()))
             }
+            Self::AppRole { mount, role_id: TokenSource::Issued(_), .. } => format!("approle {mount}"),
             Self::Cert { mount, role } => format!("cert {mount} {}", role.as_deref().unwrap_or_default()),
         }
     }
@@ -344,6 +350,39 @@ fn parse_source(section: &mut Section<'_>, value: &'static str, file: &'static s
             None
         }
     }
+}
+
+/// Reads where the token of a service account comes from; one without a `default` may be given as it is.
+fn account_token(
+    section: &mut Section<'_>,
+    environment: &Environment,
+    default: Option<&str>,
+) -> Option<TokenSource> {
+    let request = section.section("token_request");
+    let file = if default.is_some() || request.is_some() { section.item("token_file") } else { None };
+    match (request, file, default) {
+        (Some(request), None, _) => requested(request, environment),
+        (Some(_), Some(_), _) => {
+            section.mistake("needs not both of `token_file` and `token_request`");
+            None
+        }
+        (None, Some(file), _) => file.parse().map(TokenSource::File),
+        (None, None, Some(default)) => Some(TokenSource::File(default.into())),
+        (None, None, None) => parse_source(section, "token", "token_file"),
+    }
+}
+
+/// Has a token issued at each login.
+#[cfg(feature = "kubernetes")]
+fn requested(section: Section<'_>, environment: &Environment) -> Option<TokenSource> {
+    let request = TokenRequest::parse(section)?;
+    Some(TokenSource::Issued(Arc::new(AccountTokens::new(request, environment))))
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn requested(section: Section<'_>, _: &Environment) -> Option<TokenSource> {
+    section.mistake("needs a program that was built for Kubernetes (the feature `kubernetes`)");
+    None
 }
 
 /// Where the kubelet puts a pod's own token.

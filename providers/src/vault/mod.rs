@@ -32,6 +32,10 @@
 //! | `cert` | `role`; `mount` (`cert`); presents the provider's client certificate |
 //! | `token` (default) | `token` or `token_file` |
 //!
+//! In place of `token_file`, `kubernetes` and `jwt` take `token_request`: `service_account`, `namespace` (the pod's), `audience` (`vault`) and `expiration`
+//! (`10m`). The cluster is asked for such a token at every login, with the pod's own service account, which needs the verb `create` on
+//! `serviceaccounts/token` of that name.
+//!
 //! Files are read again at every login. From the environment: `VAULT_ADDR`, `VAULT_TOKEN` (else `~/.vault-token`), `VAULT_NAMESPACE`,
 //! `VAULT_CACERT`, `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY`, `VAULT_TLS_SERVER_NAME` and `VAULT_CLIENT_TIMEOUT`, each also as `BAO_…`,
 //! which wins. `VAULT_SKIP_VERIFY` is refused.

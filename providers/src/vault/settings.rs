@@ -39,7 +39,7 @@ impl Settings {
         let namespace = section.optional::<String>("namespace").map(|text| trim(&text));
         let tls = parse_tls(section, address.as_ref());
         let method = match section.item("auth") {
-            Some(item) => item.section().and_then(Method::parse),
+            Some(item) => item.section().and_then(|section| Method::parse(section, environment)),
             None => Some(Method::from_environment(environment)),
         };
         let (tls, method) = (tls?, method?);
@@ -64,7 +64,7 @@ impl Settings {
             .with_ports(self.address.port_or_known_default())
             .with_files(ca_file)
             .with_files(client)
-            .with_files(self.method.files())
+            .and(self.method.needs())
     }
 
     /// Reads the variables of the `vault` and `bao` commands; `BAO_…` wins over `VAULT_…`.

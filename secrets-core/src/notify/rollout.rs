@@ -99,7 +99,7 @@ impl Rollout {
 
 impl Workload {
     /// Tells whether `name` can be that of an object in a cluster (a DNS subdomain, RFC 1123).
-    pub(crate) fn is_name(name: &str) -> bool {
+    pub fn is_name(name: &str) -> bool {
         let is_label = |label: &str| {
             !label.is_empty()
                 && !label.starts_with('-')
