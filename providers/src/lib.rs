@@ -1,6 +1,8 @@
 //! The places that Keywheel reads secrets from, and the [`strategies`] by which credentials are replaced: one file or folder, one feature and one
 //! registration line each.
 
+#[cfg(any(feature = "aws", feature = "mysql", feature = "postgres", feature = "vault"))]
+mod authorities;
 #[cfg(feature = "aws")]
 pub mod aws;
 mod client;

@@ -25,7 +25,8 @@ use zeroize::Zeroizing;
 
 use super::error::CONNECT;
 use super::settings::Settings;
-use crate::https::tls::{self, Authorities, TlsSettings};
+use crate::authorities::Authorities;
+use crate::https::tls::{self, TlsSettings};
 use crate::https::{self, Body, Peer, unreachable};
 
 /// The way to AWS. Cheap to clone: all clones share connections and budget.
@@ -55,7 +56,7 @@ impl Http {
     pub(super) fn new(settings: &Settings, context: &Context) -> Self {
         let shared = Shared {
             tls: TlsSettings {
-                authorities: settings.ca_file.clone().map(Authorities::File),
+                ca: settings.ca_file.clone().map(Authorities::File),
                 ..TlsSettings::default()
             },
             encrypted: OnceCell::new(),
@@ -124,7 +125,7 @@ impl Http {
     fn peer(&self, url: &Url) -> Peer {
         Peer {
             address: url.origin().ascii_serialization(),
-            ca_file: self.shared.tls.authorities.as_ref().and_then(Authorities::file).map(Into::into),
+            ca: self.shared.tls.ca.clone(),
             ca_variable: "AWS_CA_BUNDLE",
         }
     }

@@ -2,18 +2,19 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::path::PathBuf;
 
 use keywheel_core::{Error, ErrorKind};
 use rustls::CertificateError;
+
+use crate::authorities::Authorities;
 
 /// Whom a request went to, for messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// Scheme, host and port.
     pub(crate) address: String,
-    /// The file with the authorities that are trusted, unless they are the system's.
-    pub(crate) ca_file: Option<PathBuf>,
+    /// The authorities that are trusted, unless they are the system's.
+    pub(crate) ca: Option<Authorities>,
     /// The environment variable that may name that file.
     pub(crate) ca_variable: &'static str,
 }
@@ -62,8 +63,8 @@ fn untrusted(operation: &'static str, error: &rustls::Error, peer: &Peer) -> Err
                 _ => "it does not verify",
             };
             let error = permanent(format!("the server's certificate was not accepted: {why}"));
-            match &peer.ca_file {
-                Some(file) => error.with("ca_file", file.display()),
+            match &peer.ca {
+                Some(authorities) => authorities.named(error),
                 None => error.with_help(format!(
                     "name the authority's file as `ca_file` ({}) if it is not one of the system's",
                     peer.ca_variable

@@ -12,24 +12,17 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
+use crate::authorities::Authorities;
+
 /// The settings of a connection's encryption.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct TlsSettings {
     /// The authorities to trust; the system's, if left out.
-    pub(crate) authorities: Option<Authorities>,
+    pub(crate) ca: Option<Authorities>,
     /// The certificate to present, and its key.
     pub(crate) client: Option<ClientFiles>,
     /// The name that the server's certificate must have, where it is not the address's host.
     pub(crate) server_name: Option<String>,
-}
-
-/// Certificates in PEM.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Authorities {
-    /// In a file.
-    File(PathBuf),
-    /// As the configuration has them.
-    Given(String),
 }
 
 /// The files of a client certificate.
@@ -72,8 +65,8 @@ pub(crate) fn client(
         builder = builder.tls_certs_only([]);
         return Ok((build(builder, tls)?, url));
     }
-    if let Some(authorities) = &tls.authorities {
-        builder = builder.tls_certs_only(authorities.certificates()?);
+    if let Some(ca) = &tls.ca {
+        builder = builder.tls_certs_only(certificates(ca)?);
     }
     if let Some(files) = &tls.client {
         builder = builder.identity(identity(files)?);
@@ -98,10 +91,10 @@ pub(crate) const IDLE: Duration = Duration::from_millis(300);
 fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
     builder.build().map_err(|_| {
         let fails = |builder: ClientBuilder| builder.build().is_err();
-        if let Some(authorities) = &tls.authorities
-            && authorities.certificates().map_or(true, |found| fails(names::client().tls_certs_only(found)))
+        if let Some(ca) = &tls.ca
+            && certificates(ca).map_or(true, |found| fails(names::client().tls_certs_only(found)))
         {
-            return authorities.wrong("holds something that is not a certificate");
+            return ca.wrong("the CA file holds something that is not a certificate");
         }
         match &tls.client {
             Some(files) => wrong_identity(files, "the client certificate and its key do not fit together"),
@@ -111,36 +104,13 @@ fn build(builder: ClientBuilder, tls: &TlsSettings) -> Result<Client> {
     })
 }
 
-impl Authorities {
-    /// Returns the file, where it is one.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        match self {
-            Self::File(file) => Some(file),
-            Self::Given(_) => None,
-        }
+fn certificates(ca: &Authorities) -> Result<Vec<Certificate>> {
+    let certificates = Certificate::from_pem_bundle(&ca.pem()?)
+        .map_err(|_| ca.wrong("the CA file is not PEM certificates"))?;
+    if certificates.is_empty() {
+        return Err(ca.wrong("the CA file holds no certificate"));
     }
-
-    fn certificates(&self) -> Result<Vec<Certificate>> {
-        let pem = match self {
-            Self::File(file) => read(file, "ca_file")?,
-            Self::Given(pem) => Zeroizing::new(pem.clone().into_bytes()),
-        };
-        let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(|_| self.wrong("is not PEM certificates"))?;
-        match certificates.is_empty() {
-            true => Err(self.wrong("holds no certificate")),
-            false => Ok(certificates),
-        }
-    }
-
-    fn wrong(&self, what: &str) -> Error {
-        match self {
-            Self::File(file) => {
-                Error::config("connect", format!("the CA file {what}")).with("ca_file", file.display())
-            }
-            Self::Given(_) => Error::config("connect", format!("`ca_pem` {what}")),
-        }
-    }
+    Ok(certificates)
 }
 
 fn identity(files: &ClientFiles) -> Result<Identity> {

@@ -1,12 +1,14 @@
 //! Where a database listens, and how it proves itself.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use keywheel_core::Result;
 use keywheel_core::config::{Item, Section, Setting};
-use keywheel_core::{Error, Result};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+
+use crate::authorities::Authorities;
 
 /// The address of a server, and how it is spoken to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,22 +22,30 @@ pub(super) struct Place {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Tls {
     Off,
-    Verify { ca_file: Option<PathBuf> },
+    Verify { ca: Option<Authorities> },
 }
 
 impl Place {
-    /// Reads `address`, `ca_file` and `tls`.
+    /// Reads `address`, `ca_file` or `ca`, and `tls`.
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let address: Option<Address> = section.required("address");
-        let ca_file = section.optional("ca_file");
+        let ca = Authorities::parse(section);
         let switch: Option<Switch> = section.optional("tls");
-        if ca_file.is_some() && switch == Some(Switch::Off) {
+        if ca.is_some() && switch == Some(Switch::Off) {
             section.mistake("`ca_file` goes not with `tls: off`");
         }
         let Address { host, port } = address?;
-        let is_off = switch.map_or(ca_file.is_none() && is_this_host(&host), |switch| switch == Switch::Off);
-        let tls = if is_off { Tls::Off } else { Tls::Verify { ca_file } };
+        let is_off = switch.map_or(ca.is_none() && is_this_host(&host), |switch| switch == Switch::Off);
+        let tls = if is_off { Tls::Off } else { Tls::Verify { ca } };
         Some(Self { host, port, tls })
+    }
+
+    /// Returns the file that is read.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.tls {
+            Tls::Verify { ca: Some(ca) } => ca.file(),
+            _ => None,
+        }
     }
 }
 
@@ -45,18 +55,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads the certificates of an authority's file.
+/// Reads the certificates of authorities.
 ///
 /// # Errors
-/// It cannot be read, or holds none.
-pub(super) fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let wrong = |reason: &str| Error::config("connect", reason).with("ca_file", file.display());
-    let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot read the file: {error}")))?;
+/// A file cannot be read, or there are none.
+pub(super) fn certificates(ca: &Authorities) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = ca.pem()?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(wrong("the CA file holds no certificate")),
+        Ok(certificates) if certificates.is_empty() => Err(ca.wrong("the CA file holds no certificate")),
         Ok(certificates) => Ok(certificates),
-        Err(_) => Err(wrong("the CA file is not PEM certificates")),
+        Err(_) => Err(ca.wrong("the CA file is not PEM certificates")),
     }
 }
 

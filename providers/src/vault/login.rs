@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-#[cfg(feature = "kubernetes")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
 use keywheel_core::fingerprint::digest;
-use keywheel_core::identity::TokenSource;
+use keywheel_core::identity::{TokenIssuer, TokenSource};
 use keywheel_core::lease::Term;
 use keywheel_core::needs::Needs;
 use keywheel_core::{Clock, Error, Result, SecretValue};
@@ -83,8 +82,12 @@ pub(super) struct Grant {
 }
 
 impl Method {
-    /// Reads the section `auth`; mistakes go to it.
-    pub(super) fn parse(mut section: Section<'_>, environment: &Environment) -> Option<Self> {
+    /// Reads the section `auth`; mistakes go to it. Where it names no token of a service account, `issuer` is asked for one.
+    pub(super) fn parse(
+        mut section: Section<'_>,
+        environment: &Environment,
+        issuer: Option<&Arc<dyn TokenIssuer>>,
+    ) -> Option<Self> {
         let name = section.item("method");
         let method = match name.as_ref().map(|item| item.parse::<String>()) {
             None => Some("token".to_owned()),
@@ -93,14 +96,14 @@ impl Method {
         let parsed = match method?.as_str() {
             "token" => parse_source(&mut section, "token", "token_file").map(Self::Token),
             "kubernetes" => {
-                let source = account_token(&mut section, environment, Some(SERVICE_ACCOUNT_TOKEN));
+                let source = account_token(&mut section, environment, issuer, Some(SERVICE_ACCOUNT_TOKEN));
                 let role = section.required("role");
                 let mount = mount(&mut section, "kubernetes");
                 let login = |(role, source)| JwtLogin { mount, role: Some(role), source };
                 role.zip(source).map(login).map(Self::Kubernetes)
             }
             "jwt" => {
-                let source = account_token(&mut section, environment, None);
+                let source = account_token(&mut section, environment, issuer, None);
                 let role = section.optional("role");
                 let mount = mount(&mut section, "jwt");
                 source.map(|source| Self::Jwt(JwtLogin { mount, role, source }))
@@ -356,10 +359,12 @@ fn parse_source(section: &mut Section<'_>, value: &'static str, file: &'static s
 fn account_token(
     section: &mut Section<'_>,
     environment: &Environment,
+    issuer: Option<&Arc<dyn TokenIssuer>>,
     default: Option<&str>,
 ) -> Option<TokenSource> {
     let request = section.section("token_request");
-    let file = if default.is_some() || request.is_some() { section.item("token_file") } else { None };
+    let takes_file = default.is_some() || request.is_some() || issuer.is_some();
+    let file = if takes_file { section.item("token_file") } else { None };
     match (request, file, default) {
         (Some(request), None, _) => requested(request, environment),
         (Some(_), Some(_), _) => {
@@ -367,8 +372,11 @@ fn account_token(
             None
         }
         (None, Some(file), _) => file.parse().map(TokenSource::File),
-        (None, None, Some(default)) => Some(TokenSource::File(default.into())),
-        (None, None, None) => parse_source(section, "token", "token_file"),
+        (None, None, default) => match (issuer, default) {
+            (Some(issuer), _) => Some(TokenSource::Issued(Arc::clone(issuer))),
+            (None, Some(default)) => Some(TokenSource::File(default.into())),
+            (None, None) => parse_source(section, "token", "token_file"),
+        },
     }
 }
 

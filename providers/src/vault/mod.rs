@@ -97,6 +97,7 @@ use std::sync::Arc;
 
 use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
+use keywheel_core::identity::TokenIssuer;
 use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
 use keywheel_core::{Provider, Result, SecretRef};
@@ -108,12 +109,20 @@ use self::settings::Settings;
 #[derive(Clone, Debug)]
 pub struct VaultKind {
     environment: Environment,
+    issuer: Option<Arc<dyn TokenIssuer>>,
 }
 
 impl VaultKind {
     /// Makes the kind; a configuration without `auth` takes the token that the `vault` command would take in `environment`.
     pub fn new(environment: Environment) -> Self {
-        Self { environment }
+        Self { environment, issuer: None }
+    }
+
+    /// Has the methods `kubernetes` and `jwt` ask `issuer` for a token at every login, where none is named.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Arc<dyn TokenIssuer>) -> Self {
+        self.issuer = Some(issuer);
+        self
     }
 }
 
@@ -134,7 +143,7 @@ impl Kind for VaultKind {
     }
 
     fn configure(&self, section: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {
-        let settings = Settings::parse(section, &self.environment)?;
+        let settings = Settings::parse(section, &self.environment, self.issuer.as_ref())?;
         Some(Box::new(VaultBlueprint(Arc::new(settings))))
     }
 

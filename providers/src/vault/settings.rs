@@ -1,17 +1,20 @@
 //! The settings of a `vault` provider, from the configuration or from the variables that its users set already.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_core::config::{Section, parse_duration};
 use keywheel_core::environment::Environment;
+use keywheel_core::identity::TokenIssuer;
 use keywheel_core::needs::Needs;
 use keywheel_core::{Error, Result};
 use url::{Host, Url};
 
 use super::login::Method;
+use crate::authorities::Authorities;
 use crate::https::parse_origin;
-use crate::https::tls::{Authorities, ClientFiles, TlsSettings};
+use crate::https::tls::{ClientFiles, TlsSettings};
 
 /// Where the server is, how to reach it, and who to be there.
 #[derive(Debug)]
@@ -26,8 +29,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration; mistakes go to the section. Without `auth`, the token is the environment's.
-    pub(super) fn parse(section: &mut Section<'_>, environment: &Environment) -> Option<Self> {
+    /// Reads the configuration; mistakes go to the section. Without `auth`, the token is the environment's; without a file, a token is the issuer's.
+    pub(super) fn parse(
+        section: &mut Section<'_>,
+        environment: &Environment,
+        issuer: Option<&Arc<dyn TokenIssuer>>,
+    ) -> Option<Self> {
         let address = section.item("address").map(|item| {
             let parsed = item.parse::<String>().map(|text| parse_address(&text));
             parsed.and_then(|parsed| parsed.map_err(|reason| item.mistake(reason)).ok())
@@ -39,7 +46,7 @@ impl Settings {
         let namespace = section.optional::<String>("namespace").map(|text| trim(&text));
         let tls = parse_tls(section, address.as_ref());
         let method = match section.item("auth") {
-            Some(item) => item.section().and_then(|section| Method::parse(section, environment)),
+            Some(item) => item.section().and_then(|section| Method::parse(section, environment, issuer)),
             None => Some(Method::from_environment(environment)),
         };
         let (tls, method) = (tls?, method?);
@@ -57,12 +64,11 @@ impl Settings {
 
     /// Returns what the server is reached with.
     pub(super) fn needs(&self) -> Needs {
-        let TlsSettings { authorities, client, .. } = &self.tls;
-        let ca_file = authorities.as_ref().and_then(Authorities::file);
+        let TlsSettings { ca, client, .. } = &self.tls;
         let client = client.iter().flat_map(|files| [&files.certificate, &files.key]);
         Needs::default()
             .with_ports(self.address.port_or_known_default())
-            .with_files(ca_file)
+            .with_files(ca.iter().filter_map(Authorities::file))
             .with_files(client)
             .and(self.method.needs())
     }
@@ -106,7 +112,7 @@ impl Settings {
             address,
             namespace: first(["BAO_NAMESPACE", "VAULT_NAMESPACE"]).map(trim),
             tls: TlsSettings {
-                authorities: file(["BAO_CACERT", "VAULT_CACERT"]).map(Authorities::File),
+                ca: file(["BAO_CACERT", "VAULT_CACERT"]).map(Authorities::File),
                 client,
                 server_name,
             },
@@ -121,7 +127,7 @@ fn parse_address(text: &str) -> Result<Url, String> {
 }
 
 fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSettings> {
-    let authorities = parse_authorities(section);
+    let ca = Authorities::parse(section);
     let certificate = section.optional::<PathBuf>("client_cert_file");
     let key = section.optional::<PathBuf>("client_key_file");
     let server_name = section.item("server_name").and_then(|item| {
@@ -129,7 +135,7 @@ fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSett
         check_server_name(&name).map_err(|reason| item.mistake(reason)).ok()?;
         Some(name)
     });
-    let any = authorities.is_some() || certificate.is_some() || key.is_some() || server_name.is_some();
+    let any = ca.is_some() || certificate.is_some() || key.is_some() || server_name.is_some();
     if any && address.is_some_and(|address| address.scheme() == "http") {
         section.mistake(
             "has TLS settings, and its `address` is http://: nothing would be encrypted or verified",
@@ -144,18 +150,7 @@ fn parse_tls(section: &mut Section<'_>, address: Option<&Url>) -> Option<TlsSett
             return None;
         }
     };
-    Some(TlsSettings { authorities, client, server_name })
-}
-
-fn parse_authorities(section: &mut Section<'_>) -> Option<Authorities> {
-    match (section.optional::<PathBuf>("ca_file"), section.optional::<String>("ca_pem")) {
-        (Some(file), None) => Some(Authorities::File(file)),
-        (None, pem) => pem.map(Authorities::Given),
-        (Some(_), Some(_)) => {
-            section.mistake("needs not both of `ca_file` and `ca_pem`");
-            None
-        }
-    }
+    Some(TlsSettings { ca, client, server_name })
 }
 
 fn check_server_name(name: &str) -> Result<(), &'static str> {

@@ -19,7 +19,6 @@ use zeroize::Zeroizing;
 
 use super::error;
 use super::settings::Settings;
-use crate::https::tls::Authorities;
 use crate::https::{self, Body, Peer, Residue, retry_after, tls};
 
 /// The way to one server.
@@ -82,7 +81,7 @@ impl Transport {
             clock: context.clock.clone(),
             peer: Peer {
                 address: format!("{}://{}", address.scheme(), authority(address)),
-                ca_file: settings.tls.authorities.as_ref().and_then(Authorities::file).map(Into::into),
+                ca: settings.tls.ca.clone(),
                 ca_variable: "VAULT_CACERT",
             },
         })

@@ -1,6 +1,7 @@
 //! How one kind of credential is replaced at the system that it is for.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,11 @@ pub trait Plan: fmt::Debug + Send + Sync {
 
     /// Returns the programs that the strategy runs.
     fn programs(&mut self) -> Vec<&mut Program> {
+        Vec::new()
+    }
+
+    /// Returns the files that are read when it is built.
+    fn files(&self) -> Vec<&Path> {
         Vec::new()
     }
 

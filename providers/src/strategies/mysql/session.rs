@@ -12,7 +12,7 @@ use super::product::Product;
 use super::refusal::{Ask, number, refused};
 use super::sql::{Account, SEES_OTHERS};
 use crate::strategies::accounts::Login;
-use crate::strategies::place::{Place, Tls, authorities};
+use crate::strategies::place::{Place, Tls, certificates};
 
 /// Where the server is, and how it is spoken to.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ impl Server {
     pub(super) fn try_new(place: Place, database: Option<String>) -> Result<Self> {
         let tls = match &place.tls {
             Tls::Off => None,
-            Tls::Verify { ca_file: Some(file) } => Some(trusting(authorities(file)?)?),
-            Tls::Verify { ca_file: None } => Some(trusting(rustls_native_certs::load_native_certs().certs)?),
+            Tls::Verify { ca: Some(ca) } => Some(trusting(certificates(ca)?)?),
+            Tls::Verify { ca: None } => Some(trusting(rustls_native_certs::load_native_certs().certs)?),
         };
         Ok(Self { place, database, tls })
     }

@@ -7,7 +7,7 @@
 //! | `admin` | a secret with `username` and `password`: a role that may change the roles (`CREATEROLE`, or a superuser) |
 //! | `users` | one role, replaced in place; or two, which take turns |
 //! | `password` | what a password looks like |
-//! | `ca_file` | the authority of the server's certificate, trusted alone; the system's, if left out |
+//! | `ca_file`, or `ca` | the authority of the server's certificate, trusted alone: a file, or the certificate itself; the system's, if left out |
 //! | `tls` | `verify`, or `off`; if left out, `off` on this host alone |
 //!
 //! With two roles, the one that nobody has at the moment gets a new password, and what the other one was granted. It is published; the other one
@@ -24,6 +24,7 @@ mod sql;
 mod steps;
 mod tls;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use keywheel_core::config::Section;
@@ -65,6 +66,10 @@ impl StrategyKind for PostgresStrategy {
 impl Plan for Settings {
     fn references(&self) -> Vec<&SecretRef> {
         vec![&self.admin]
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.place.file().into_iter().collect()
     }
 
     fn fields(&self) -> Vec<&'static str> {

@@ -28,7 +28,7 @@ impl Server {
     pub(super) fn try_new(place: Place, database: String) -> Result<Self> {
         let connector = match &place.tls {
             Tls::Off => None,
-            Tls::Verify { ca_file } => Some(Connector::try_new(&place.host, ca_file.as_deref())?),
+            Tls::Verify { ca } => Some(Connector::try_new(&place.host, ca.as_ref())?),
         };
         Ok(Self { place, database, connector })
     }

@@ -1,7 +1,6 @@
 //! PostgreSQL over the program's one TLS library.
 
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,7 +15,8 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::strategies::place::authorities;
+use crate::authorities::Authorities;
+use crate::strategies::place::certificates;
 
 /// Encrypts a connection to one server, which has to prove that it has its name.
 #[derive(Clone)]
@@ -26,19 +26,18 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Trusts the authorities in `ca_file` alone, or the system's.
+    /// Trusts these authorities alone, or the system's.
     ///
     /// # Errors
     /// A file that cannot be read or holds no certificate.
-    pub(super) fn try_new(host: &str, ca_file: Option<&Path>) -> Result<Self> {
-        let config = match ca_file {
-            Some(file) => {
+    pub(super) fn try_new(host: &str, ca: Option<&Authorities>) -> Result<Self> {
+        let config = match ca {
+            Some(ca) => {
                 let mut roots = RootCertStore::empty();
-                for authority in authorities(file)? {
-                    roots.add(authority).map_err(|_| {
-                        Error::config("connect", "the CA file holds something that is not a certificate")
-                            .with("ca_file", file.display())
-                    })?;
+                for authority in certificates(ca)? {
+                    roots
+                        .add(authority)
+                        .map_err(|_| ca.wrong("the CA file holds something that is not a certificate"))?;
                 }
                 ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
             }
