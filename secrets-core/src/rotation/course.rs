@@ -72,6 +72,9 @@ pub struct Trouble {
     pub retry_at: Option<Timestamp>,
     /// What failed last, and why.
     pub error: String,
+    /// Whether what had been made until then is taken back.
+    #[serde(default)]
+    pub is_undone: bool,
 }
 
 /// Where a rotation stands.
@@ -258,6 +261,7 @@ impl Course {
             (Phase::Undoing { .. }, Event::Undone) => {
                 if let Some(trouble) = &mut self.trouble {
                     trouble.retry_at = Some(later(now, longer(AFTER_UNDO, trouble.count)));
+                    trouble.is_undone = true;
                 }
                 Phase::Idle
             }
@@ -341,7 +345,7 @@ impl Course {
     /// Goes on to `phase`; how often it failed before is kept until it is published.
     fn went_on(&mut self, phase: Phase, now: Timestamp) -> Phase {
         if let Some(trouble) = &mut self.trouble {
-            (trouble.since, trouble.retry_at) = (now, None);
+            (trouble.since, trouble.retry_at, trouble.is_undone) = (now, None, false);
         }
         phase
     }
@@ -354,7 +358,7 @@ impl Course {
     fn fail(&mut self, error: &str, now: Timestamp, retry_at: Option<Timestamp>) {
         let (count, since) = self.trouble.as_ref().map_or((0, now), |trouble| (trouble.count, trouble.since));
         let count = count.saturating_add(1);
-        self.trouble = Some(Trouble { count, since, retry_at, error: error.to_owned() });
+        self.trouble = Some(Trouble { count, since, retry_at, error: error.to_owned(), is_undone: false });
     }
 
     fn failing_for(&self, now: Timestamp) -> Duration {

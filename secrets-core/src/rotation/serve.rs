@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -10,10 +9,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::desk::{Desk, Look};
+use super::pace::Pace;
 use super::rotator::{Ask, Progress, Rotator};
-use crate::clock::{Clock, later};
-use crate::error::Error;
-use crate::schedule::{Failure, after_failure};
+use crate::clock::Clock;
 
 /// Rotators that run until they are told to stop.
 #[derive(Debug)]
@@ -80,7 +78,7 @@ impl ServerHandle {
 }
 
 async fn keep(rotator: &Rotator, desk: &Desk, clock: &Clock, mut stopped: watch::Receiver<bool>) {
-    let mut failures = 0;
+    let mut pace = Pace::default();
     let mut announced = None;
     let mut wanted: Option<Ask> = None;
     while !*stopped.borrow() {
@@ -89,35 +87,21 @@ async fn keep(rotator: &Rotator, desk: &Desk, clock: &Clock, mut stopped: watch:
         let (is_published, advanced) = rotator.advance_telling(&ask).await;
         // It is there, with no time for the old value: what failed after that goes on from the record.
         wanted = wanted.filter(|_| !is_published);
-        let wake_at = match advanced {
-            Ok(progress) => {
-                failures = 0;
-                announce(rotator, &progress, &mut announced);
-                let latest = later(clock.now(), LOOK_AGAIN.mul_f64(0.9 + 0.1 * fastrand::f64()));
-                let wake_at = progress.next_at.map_or(latest, |at| at.min(latest));
-                desk.note(is_published, Ok(progress));
-                wake_at
-            }
+        let wake_at = pace.next(advanced.as_ref(), clock.now(), fastrand::f64());
+        match &advanced {
+            Ok(progress) => announce(rotator, progress, &mut announced),
             Err(error) => {
-                failures += 1;
-                warn!(rotation = rotator.name(), %error, failures, "cannot rotate now");
-                let wake_at = after(&error, failures, clock);
-                desk.note(is_published, Err(error));
-                wake_at
+                warn!(rotation = rotator.name(), %error, failures = pace.failures(), "cannot rotate now");
             }
-        };
+        }
+        desk.note(is_published, advanced);
         tokio::select! {
-            () = clock.sleep_until_time(wake_at.max(later(clock.now(), BREATH))) => {}
+            () = clock.sleep_until_time(wake_at) => {}
             () = desk.asked() => {}
             // An error would be the end of whoever could stop this.
             _ = stopped.changed() => {}
         }
     }
-}
-
-fn after(error: &Error, count: u32, clock: &Clock) -> Timestamp {
-    let failure = Failure { temporary: error.is_temporary(), count, retry_after: error.retry_after() };
-    later(clock.now(), after_failure(failure, SHORTEST_WAIT, fastrand::f64()))
 }
 
 fn announce(rotator: &Rotator, progress: &Progress, announced: &mut Option<Timestamp>) {
@@ -130,9 +114,3 @@ fn announce(rotator: &Rotator, progress: &Progress, announced: &mut Option<Times
         }
     }
 }
-
-/// How soon it is noticed that another rotator, or a person, did something.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
-const SHORTEST_WAIT: Duration = Duration::from_secs(5);
-/// Two looks are never closer together.
-const BREATH: Duration = Duration::from_millis(100);
