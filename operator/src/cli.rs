@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use keywheel_core::config::parse_duration;
 
 /// Keywheel in a cluster.
@@ -32,6 +33,44 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve the webhook that puts the sidecar into the pods that ask for it
     Inject(Box<InjectArgs>),
+    /// Rotate secrets by the RotationSchedules of the cluster; of several replicas, one does
+    Controller(Box<ControllerArgs>),
+    /// Print the definitions of the cluster's resources, for `kubectl apply -f -`
+    Crds,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// Where to answer /livez, /readyz and /metrics, without TLS
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
+    pub(crate) probes: SocketAddr,
+    /// For how long what is under way may go on after SIGTERM; the next leader goes on with the rest
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
+    pub(crate) drain: Duration,
+    /// Reach the cluster as this file says, and not as a pod of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The Lease that the one replica at work has
+    #[arg(long, value_name = "NAME", default_value = "keywheel-controller")]
+    pub(crate) lease: String,
+    /// The namespace of that Lease [default: the pod's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lease_namespace: Option<String>,
+    /// Keep the schedules of this namespace alone [default: of all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// What tells this replica from the others [default: the host's name, which is the pod's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) replica: Option<String>,
+    /// The audience of the tokens that schedules log in with; never the cluster's own
+    #[arg(long, value_name = "AUDIENCE", default_value = "vault", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) token_audience: String,
+    /// A provider that schedules may name, as often as needed [default: any]
+    #[arg(long, value_name = "URL")]
+    pub(crate) provider_address: Vec<String>,
+    /// How many schedules are looked at at once
+    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
 }
 
 #[derive(Debug, Args)]

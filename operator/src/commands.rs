@@ -1,17 +1,19 @@
 //! What each command does.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use keywheel_core::Clock;
-use keywheel_operator::inject::{Injector, Settings};
+use keywheel_operator::controller::{self, Allowed, Controller};
+use keywheel_operator::inject::{self, Injector};
 use keywheel_operator::webhook::{Configuration, Files, SelfIssued, Source, Webhook};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::cli::{CertificateArgs, Command, InjectArgs, Native, PodArgs};
+use crate::cli::{CertificateArgs, Command, ControllerArgs, InjectArgs, Native, PodArgs};
 use crate::cluster;
 use crate::exit::Failure;
 
@@ -19,13 +21,55 @@ use crate::exit::Failure;
 pub(crate) async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Inject(args) => inject(*args).await,
+        Command::Controller(args) => controller(*args).await,
+        Command::Crds => crds(),
     }
 }
 
-async fn inject(args: InjectArgs) -> Result<(), Failure> {
+async fn controller(args: ControllerArgs) -> Result<(), Failure> {
+    let stop = stop()?;
+    let client = cluster::client(args.kubeconfig.as_deref()).await?;
+    let namespace = args.lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    // A container that was started again is another replica: what the one before had is not its own.
+    let replica = format!("{}_{:08x}", args.replica.unwrap_or_else(host), fastrand::u32(..));
+    let probes = bind(args.probes).await?;
+    info!(version = env!("CARGO_PKG_VERSION"), replica, "started");
+    let settings = controller::Settings {
+        client,
+        lease: (namespace, args.lease),
+        replica,
+        namespace: args.namespace,
+        audience: args.token_audience,
+        allowed: Allowed { addresses: args.provider_address },
+        concurrency: args.concurrency,
+        drain: args.drain,
+    };
+    Controller { settings, probes }.run(&Clock::system(), stop).await;
+    info!("stopped");
+    Ok(())
+}
+
+fn crds() -> Result<(), Failure> {
+    let definitions = controller::definitions().map_err(Failure::other)?;
+    let printed = std::io::stdout().write_all(definitions.as_bytes());
+    printed.map_err(|error| Failure::other(format!("cannot write: {error}")))
+}
+
+/// Listens for the signals that end the program.
+fn stop() -> Result<impl Future<Output = ()>, Failure> {
     let listening = |error| Failure::other(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(listening)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(listening)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn inject(args: InjectArgs) -> Result<(), Failure> {
+    let stop = stop()?;
     let kubeconfig = args.kubeconfig.as_deref();
     let settings = settings(&args.pods, kubeconfig).await?;
     let native = settings.native_sidecars;
@@ -37,12 +81,6 @@ async fn inject(args: InjectArgs) -> Result<(), Failure> {
         drain: args.drain,
     };
     info!(version = env!("CARGO_PKG_VERSION"), native_sidecars = native, "started");
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     webhook.run(&Clock::system(), stop).await.map_err(|error| match error.is_denied {
         true => Failure::denied(error.to_string()),
         false => Failure::other(error.to_string()),
@@ -51,14 +89,14 @@ async fn inject(args: InjectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn settings(args: &PodArgs, kubeconfig: Option<&Path>) -> Result<Settings, Failure> {
+async fn settings(args: &PodArgs, kubeconfig: Option<&Path>) -> Result<inject::Settings, Failure> {
     let native_sidecars = match args.native_sidecars {
         Native::On => true,
         Native::Off => false,
         Native::Auto => cluster::knows_native_sidecars(&cluster::client(kubeconfig).await?).await?,
     };
-    let defaults = Settings::new(&args.image);
-    Ok(Settings {
+    let defaults = inject::Settings::new(&args.image);
+    Ok(inject::Settings {
         native_sidecars,
         provider_address: args.provider_address.clone(),
         token_audience: args.token_audience.clone(),

@@ -8,6 +8,7 @@
 
 mod bench;
 mod command;
+mod crds;
 mod deps;
 mod dist;
 mod e2e;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "soak" => test::soak(&rest),
         "bench" => bench::run(&rest),
+        "crds" => crds::run(),
         "deps" => deps::run(),
         "dist" => dist::run(&rest),
         "e2e" => e2e::run(&rest),
@@ -54,6 +56,7 @@ usage: cargo xtask COMMAND
                 ARGs go to `cargo nextest run` (or `cargo test`), and then documentation tests are left out
   soak [ARG…]   run the tests that last long at their full length (ten minutes); needs cargo-nextest
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
+  crds          write the definitions of the cluster's resources into deploy/
   deps          check the arrows between the packages and the dependency tree
   dist          build the static program, its bill of materials and their checksums into target/dist;
                 with --verify, build it in a second folder as well and compare

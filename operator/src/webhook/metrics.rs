@@ -1,10 +1,11 @@
 //! What the webhook counts, as Prometheus metrics (text format 0.0.4).
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+use crate::metrics::Families;
 
 /// What was answered, and how long that took.
 #[derive(Debug, Default)]
@@ -23,39 +24,26 @@ impl Metrics {
 
     /// Writes all of it.
     pub(super) fn write(&self, ends_at: Option<Timestamp>) -> String {
-        let mut out = String::new();
-        let mut family = |name: &str, kind: &str, help: &str, lines: &[(String, f64)]| {
-            // Writing to a String does not fail.
-            write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n").ok();
-            for (labels, value) in lines {
-                writeln!(out, "{name}{labels} {value}").ok();
-            }
-        };
-        let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
-        family("keywheel_operator_build_info", "gauge", "The version that runs.", &[(version, 1.0)]);
-        let answers: Vec<(String, f64)> = VERDICTS
-            .iter()
-            .zip(&self.answers)
-            .map(|(verdict, count)| {
-                (format!("{{verdict=\"{verdict}\"}}"), count.load(Ordering::Relaxed) as f64)
-            })
-            .collect();
-        family("keywheel_operator_reviews_total", "counter", "Reviews that were answered.", &answers);
+        let mut families = Families::begin();
+        let counted = VERDICTS.iter().zip(&self.answers);
+        let answers = counted.map(|(verdict, count)| {
+            (format!("{{verdict=\"{verdict}\"}}"), count.load(Ordering::Relaxed) as f64)
+        });
+        families.add("keywheel_operator_reviews_total", "counter", "Reviews that were answered.", answers);
         let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        family(
+        families.add(
             "keywheel_operator_review_seconds_total",
             "counter",
             "The time that answers took.",
-            &[(String::new(), seconds)],
+            [(String::new(), seconds)],
         );
-        let ends: Vec<_> = ends_at.iter().map(|at| (String::new(), at.as_second() as f64)).collect();
-        family(
+        families.add(
             "keywheel_operator_certificate_end_timestamp_seconds",
             "gauge",
             "When the certificate ends.",
-            &ends,
+            ends_at.map(|at| (String::new(), at.as_second() as f64)),
         );
-        out
+        families.finish()
     }
 }
 

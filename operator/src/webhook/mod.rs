@@ -4,7 +4,6 @@
 //! connections -> TLS (a certificate that is replaced while it serves) -> review -> Injector
 //! ```
 
-mod accept;
 mod body;
 pub mod bundle;
 pub mod certificate;

@@ -9,9 +9,9 @@ use keywheel_core::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::accept::{self, Service};
 use super::certificate::Served;
 use super::metrics::Metrics;
+use crate::accept::{self, Service};
 
 /// Answers until it is told to stop.
 pub(super) async fn run(

@@ -15,11 +15,11 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use super::WebhookError;
-use super::accept::{self, Service};
 use super::body::Room;
 use super::certificate::Served;
 use super::metrics::Metrics;
 use super::review::{Problem, answer};
+use crate::accept::{self, Service};
 use crate::inject::Injector;
 
 /// What every answer is made with.

@@ -275,6 +275,28 @@ pub mod adr_0020_injection {}
 /// **Price.** The right to patch the configuration; without it, certificates come by files. The bundle has up to two entries for each replica of the last two days, and never more than 32.
 pub mod adr_0021_webhook_authorities {}
 
+/// # 23. A schedule of the cluster is kept by one leader, as an account of its own namespace
+///
+/// **Decision.** Replicas of the controller take turns by one Lease, written by compare-and-set. A replica counts from when it saw the Lease change last (15 s), the holder from before it
+/// asked for the last renewal that was answered (10 s): their clocks need not agree, and a holder stops, by dropping its work, before another one can begin. What is known of a rotation is in
+/// the store beside the secret (ADR 16 and later), and nothing of it in the cluster: a leader that is killed at any step leaves what the next one goes on with. The Lease keeps two from
+/// working at once; what keeps them from harm if they do is the record's check-and-set and its hold.
+///
+/// A schedule names a service account of its own namespace. At each login the controller has the cluster issue a token of that account (TokenRequest): for ten minutes, and for an audience
+/// that the controller's flag says, and the schedule cannot. It may do so where the namespace has bound it to a Role that names the account; no right to tokens is cluster-wide. Between two
+/// looks the login is given back.
+///
+/// A schedule is read by the parser of the file, from a text that has been made of it, with kinds and strategies that touch nothing of the controller's: no files, variables, programs or
+/// credentials of its own.
+///
+/// **Why.** A controller that may ask for the tokens of every account is every account. An audience that a schedule could choose might be the cluster's own, and the token would go to a server
+/// that the schedule chose as well. State in the cluster would be a second truth about a credential.
+///
+/// **Price.** A leader that is killed is waited for (up to 17 s), and the step that it was at for up to a minute more, where nobody can see that its process is gone. A process that stood still
+/// and wakes up may end the request that it was in before it sees that it does not lead. A namespace has to opt in by a Role and a RoleBinding. Schedules ask Vault and OpenBao alone:
+/// identities of AWS are the controller's own, or need an annotation on its account.
+pub mod adr_0023_schedules_of_a_cluster {}
+
 /// # 24. Manifests of External Secrets become the tree of a configuration
 ///
 /// **Decision.** Documents with an `apiVersion` are translated, before anything is read, into the tree that a `keywheel.yaml` is parsed to, each part with its place in the manifest; from there on there is one

@@ -22,16 +22,16 @@ use tracing::{debug, warn};
 
 /// What is served at an address.
 #[derive(Clone)]
-pub(super) struct Service {
+pub(crate) struct Service {
     /// TLS goes before HTTP where there is one.
-    pub(super) acceptor: Option<TlsAcceptor>,
-    pub(super) router: Router,
+    pub(crate) acceptor: Option<TlsAcceptor>,
+    pub(crate) router: Router,
     /// How many connections are served at once, and how many of them for one peer. Others wait, until there are four times as many.
-    pub(super) most: (usize, usize),
+    pub(crate) most: (usize, usize),
 }
 
 /// Answers until it is told to stop, and lets what is under way come to its end.
-pub(super) async fn run(listener: TcpListener, service: Service, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn run(listener: TcpListener, service: Service, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(service.most.0));
     let waiting = Arc::new(Semaphore::new(WAITING * service.most.0));
     let peers = Peers::default();

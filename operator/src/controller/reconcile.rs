@@ -1,0 +1,166 @@
+//! Looks at one schedule: has the engine do what is to be done, tells its owner, and says when to look again.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keywheel_core::Clock;
+use keywheel_core::clock::{later, until};
+use keywheel_core::identity::TokenIssuer;
+use keywheel_providers::kubernetes::ServiceAccountTokens;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use serde_json::json;
+use tracing::warn;
+
+use super::board::Board;
+use super::resource::{RotationSchedule, RotationScheduleStatus};
+use super::status::{notes, status};
+use super::turns::Turns;
+use super::work::{Work, path};
+use super::{Settings, events};
+
+/// What a leader knows of the schedules that it keeps.
+pub(super) struct Reconciler {
+    pub(super) settings: Arc<Settings>,
+    board: Board,
+    clock: Clock,
+    /// The resources as they were seen last.
+    store: Option<Store<RotationSchedule>>,
+    works: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Work>>>>,
+    turns: Turns,
+}
+
+impl Reconciler {
+    /// Knows nothing yet.
+    pub(super) fn new(settings: &Arc<Settings>, board: &Board, clock: &Clock) -> Self {
+        let (settings, board, clock) = (Arc::clone(settings), board.clone(), clock.clone());
+        let turns = Turns::of(settings.concurrency);
+        Self { settings, board, clock, store: None, works: Mutex::default(), turns }
+    }
+
+    /// Takes what is seen of the cluster.
+    pub(super) fn of(self, store: Store<RotationSchedule>) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// Returns the work of a schedule, read anew where it is another generation; those that are gone are forgotten.
+    fn work(&self, schedule: &RotationSchedule) -> Arc<tokio::sync::Mutex<Work>> {
+        self.forget();
+        let uid = schedule.metadata.uid.clone().unwrap_or_default();
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = None;
+        if let Some(known) = works.get(&uid) {
+            // Nobody else is at it: one schedule is looked at by one task at a time.
+            match known.try_lock() {
+                Ok(work) if work.generation != schedule.metadata.generation => told = work.told.clone(),
+                _ => return Arc::clone(known),
+            }
+        }
+        let issuer = self.issuer(schedule);
+        let mut work = Work::new(schedule, issuer, &self.settings.allowed, &self.clock);
+        work.told = told;
+        let work = Arc::new(tokio::sync::Mutex::new(work));
+        works.insert(uid, Arc::clone(&work));
+        work
+    }
+
+    /// Returns who issues tokens of the schedule's account, which is one of its own namespace.
+    fn issuer(&self, schedule: &RotationSchedule) -> keywheel_core::Result<Arc<dyn TokenIssuer>> {
+        let namespace = schedule.metadata.namespace.as_deref().unwrap_or_default();
+        let account = &schedule.spec.service_account_name;
+        let Settings { client, audience, .. } = &*self.settings;
+        Ok(Arc::new(ServiceAccountTokens::try_new(client.clone(), namespace, account, audience)?))
+    }
+
+    fn forget(&self) {
+        let Some(store) = &self.store else { return };
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        if works.len() > store.len() {
+            let there = store.state();
+            works.retain(|uid, _| there.iter().any(|schedule| schedule.metadata.uid.as_ref() == Some(uid)));
+            self.board.retain(|name| there.iter().any(|schedule| path(schedule) == name));
+        }
+    }
+
+    /// Tells a schedule's owner what has changed; whether that came through.
+    async fn tell(
+        &self,
+        schedule: &RotationSchedule,
+        before: &RotationScheduleStatus,
+        after: &RotationScheduleStatus,
+    ) -> bool {
+        let (name, namespace) = (&schedule.metadata.name, &schedule.metadata.namespace);
+        let (name, namespace) =
+            (name.as_deref().unwrap_or_default(), namespace.as_deref().unwrap_or_default());
+        let api: Api<RotationSchedule> = Api::namespaced(self.settings.client.clone(), namespace);
+        let patch = Patch::Merge(json!({"status": after}));
+        let sender =
+            PatchParams { field_manager: Some("keywheel-controller".into()), ..PatchParams::default() };
+        match api.patch_status(name, &sender, &patch).await {
+            Ok(_) => {}
+            // It is gone.
+            Err(kube::Error::Api(status)) if status.code == 404 => return true,
+            Err(error) => {
+                let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+                warn!(schedule = path(schedule), code, "its status was not written");
+                return false;
+            }
+        }
+        let (notes, replica) = (notes(schedule, before, after), &self.settings.replica);
+        events::publish(&self.settings.client, schedule, &notes, replica, self.clock.now()).await;
+        true
+    }
+}
+
+/// Looks at a schedule, if its time has come.
+pub(super) async fn reconcile(
+    schedule: Arc<RotationSchedule>,
+    reconciler: Arc<Reconciler>,
+) -> Result<Action, Infallible> {
+    if schedule.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let (work, clock) = (reconciler.work(&schedule), &reconciler.clock);
+    let mut work = work.lock().await;
+    if work.wake_at > clock.now() {
+        return Ok(requeue(&work, clock));
+    }
+    let Some(_turn) = reconciler.turns.take(schedule.metadata.namespace.as_deref().unwrap_or_default())
+    else {
+        return Ok(Action::requeue(NEXT_TURN.mul_f64(0.5 + fastrand::f64())));
+    };
+    let outcome = work.look(clock).await;
+    let before = work.told.clone().or_else(|| schedule.status.clone()).unwrap_or_default();
+    let after = status(&schedule, &before, &outcome, clock.now());
+    let published = u64::from(after.version != before.version && after.version.is_some());
+    reconciler.board.note(work.measured(&schedule, &outcome, published));
+    if after == before || reconciler.tell(&schedule, &before, &after).await {
+        work.told = Some(after);
+    } else {
+        // Whoever waits for a change of it would never be told.
+        work.wake_at = work.wake_at.min(later(clock.now(), TELL_AGAIN));
+    }
+    Ok(requeue(&work, clock))
+}
+
+fn requeue(work: &Work, clock: &Clock) -> Action {
+    Action::requeue(until(clock.now(), work.wake_at).min(LONGEST))
+}
+
+/// How soon a schedule asks for a turn again.
+const NEXT_TURN: Duration = Duration::from_secs(1);
+/// How soon a status that could not be written is tried again.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+/// A timer beyond this would be of no use to anybody.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+impl fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconciler").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask crds`: writes the definitions of the cluster's resources to where they are installed from.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::{command, workspace};
+
+/// Asks `keywheel-operator` for the definitions, and writes them for Kustomize and for Helm.
+///
+/// # Errors
+///
+/// The program cannot be built, or a file not be written.
+pub(crate) fn run() -> Result<()> {
+    let run = ["run", "--quiet", "--package=keywheel-operator", "--all-features", "--", "crds"];
+    let definitions = command::output(workspace::cargo().args(run))?;
+    for folder in FOLDERS {
+        let folder = workspace::root().join(folder);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let file = folder.join("rotationschedules.yaml");
+        fs::write(&file, &definitions).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("crds: {}", file.display());
+    }
+    Ok(())
+}
+
+const FOLDERS: [&str; 2] = ["deploy/base/crds", "deploy/helm/keywheel-operator/crds"];
