@@ -42,8 +42,11 @@ fn each_alert_fires_on_what_it_is_for() {
 #[test]
 fn alerts_and_dashboards_ask_for_what_is_written() {
     let written = [
+        include_str!("../../secrets-core/src/rotation/measures.rs"),
         include_str!("../../sidecar/src/admin/metrics.rs"),
         include_str!("../../sidecar/src/commands/rotate/endpoint/metrics.rs"),
+        include_str!("../../operator/src/controller/board.rs"),
+        include_str!("../../operator/src/metrics.rs"),
         include_str!("../../operator/src/webhook/metrics.rs"),
     ];
     let written: BTreeSet<&str> = written.iter().flat_map(|source| names(source)).collect();

@@ -41,9 +41,7 @@ pub(crate) fn folder(name: &str) -> Vec<Value> {
     let resources: BTreeSet<String> =
         resources.into_iter().filter(|resource| !resource.starts_with("..")).collect();
     let patches: BTreeSet<String> = strings(&kustomization["patches"], Some("path")).into_iter().collect();
-    let there = fs::read_dir(path(name)).unwrap();
-    let mut there: BTreeSet<String> =
-        there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut there = files(&path(name));
     there.remove("kustomization.yaml");
     assert_eq!(&resources | &patches, there, "{name}");
     resources.iter().flat_map(|file| documents(&format!("{name}/{file}"))).collect()
@@ -53,9 +51,30 @@ pub(crate) fn base() -> Vec<Value> {
     folder("base")
 }
 
-/// Returns the first object of a kind.
+/// Returns the names of a folder's files, also of those in folders of it.
+fn files(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let names = entries.flat_map(|entry| {
+        let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+        match entry.is_dir() {
+            true => files(&entry).into_iter().map(|file| format!("{name}/{file}")).collect(),
+            false => vec![name],
+        }
+    });
+    names.collect()
+}
+
+/// Returns the webhook's object of a kind, or else the first one.
 pub(crate) fn find(objects: &[Value], kind: &str) -> Value {
-    objects.iter().find(|object| object["kind"] == kind).unwrap().clone()
+    let of_kind: Vec<&Value> = objects.iter().filter(|object| object["kind"] == kind).collect();
+    let own = of_kind.iter().find(|object| object["metadata"]["name"] == "keywheel-operator");
+    Value::clone(own.unwrap_or(&of_kind[0]))
+}
+
+/// Returns the object of a kind that has this name.
+pub(crate) fn named(objects: &[Value], kind: &str, name: &str) -> Value {
+    let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    objects.iter().find(is_it).unwrap().clone()
 }
 
 pub(crate) fn kinds(objects: &[Value]) -> Vec<&str> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::flags;
-use super::manifests::{base, document, find, folder};
+use super::manifests::{base, document, find, folder, named};
 
 /// Applies an overlay's patch of the flags as Kustomize does.
 fn patched(overlay: &str) -> Value {
@@ -23,14 +23,18 @@ fn the_alerts_are_those_that_are_tested() {
 #[test]
 fn metrics_are_read_where_the_webhook_has_them() {
     let objects = folder("overlays/monitoring");
-    let (service, monitor) = (find(&objects, "Service"), find(&objects, "ServiceMonitor"));
-    assert_eq!(service["metadata"]["labels"], monitor["spec"]["selector"]["matchLabels"]);
-    let template = &find(&base(), "Deployment")["spec"]["template"];
-    assert_eq!(service["spec"]["selector"], template["metadata"]["labels"]);
-    let port = &service["spec"]["ports"][0];
-    assert_eq!(monitor["spec"]["endpoints"], json!([{"port": port["name"], "path": "/metrics"}]));
-    let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
-    assert!(ports.iter().any(|known| known["name"] == port["targetPort"]));
+    let monitor = find(&objects, "ServiceMonitor");
+    for name in ["keywheel-operator", "keywheel-controller"] {
+        let service = named(&objects, "Service", &format!("{name}-metrics"));
+        assert_eq!(service["metadata"]["labels"], monitor["spec"]["selector"]["matchLabels"]);
+        let template = &named(&base(), "Deployment", name)["spec"]["template"];
+        assert_eq!(service["spec"]["selector"], template["metadata"]["labels"]);
+        let port = &service["spec"]["ports"][0];
+        assert_eq!(monitor["spec"]["endpoints"], json!([{"port": port["name"], "path": "/metrics"}]));
+        let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
+        assert!(ports.iter().any(|known| known["name"] == port["targetPort"]));
+    }
+    let service = find(&objects, "Service");
     // The webhook's own Service has other labels, so that it is not read a second time.
     assert_ne!(find(&base(), "Service")["metadata"]["labels"], service["metadata"]["labels"]);
 }
