@@ -1,10 +1,11 @@
-//! A real cluster: its API server asks the webhook, and its kubelet runs what comes of that.
+//! A real cluster: its API server asks the webhook, and its kubelet runs what comes of that. The controller keeps its schedules.
 //!
 //! `KEYWHEEL_TEST_KUBECONFIG` names the way to the cluster, `KEYWHEEL_TEST_IMAGE` an image with `/bin/keywheel` and a shell that its node has. The API
 //! server and the node have to be on this host: the webhook and OpenBao listen on loopback, and so do the pods.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
+mod cluster_controller;
 mod cluster_support;
 
 use std::time::Duration;

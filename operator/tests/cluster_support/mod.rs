@@ -17,9 +17,9 @@ use tempfile::TempDir;
 
 /// A cluster where everything is allowed.
 pub(crate) struct Cluster {
-    client: Client,
-    config: Config,
-    authority: String,
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) authority: String,
 }
 
 impl Cluster {
@@ -37,14 +37,53 @@ impl Cluster {
         Self { client: Client::try_from(config.clone()).unwrap(), config, authority }
     }
 
-    fn all(&self, group: &str, kind: &str) -> Api<DynamicObject> {
+    pub(crate) fn all(&self, group: &str, kind: &str) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), &resource(group, kind))
     }
 
-    async fn make(&self, api: &Api<DynamicObject>, group: &str, kind: &str, mut object: Value) {
+    pub(crate) fn api(&self, namespace: &str, group: &str, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &resource(group, kind))
+    }
+
+    pub(crate) async fn make(&self, api: &Api<DynamicObject>, group: &str, kind: &str, mut object: Value) {
         object["apiVersion"] = if group.is_empty() { "v1".into() } else { format!("{group}/v1").into() };
         object["kind"] = kind.into();
         api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+
+    /// Returns a token of a service account.
+    pub(crate) async fn token(&self, namespace: &str, account: &str) -> String {
+        let asked = json!({"spec": {"audiences": [], "expirationSeconds": 3600}});
+        let accounts = self.api(namespace, "", "ServiceAccount");
+        let token: Value =
+            accounts.create_subresource("token", account, &PostParams::default(), &asked).await.unwrap();
+        token["status"]["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes an account that may do at OpenBao what the rules say; OpenBao asks the API server whether its token is good.
+    pub(crate) async fn let_in(&self, bao: &OpenBao, namespace: &str, account: &str, rules: &str) {
+        for name in [account, "reviewer"] {
+            let object = json!({"metadata": {"name": name}});
+            self.make(&self.api(namespace, "", "ServiceAccount"), "", "ServiceAccount", object).await;
+        }
+        let rbac = "rbac.authorization.k8s.io";
+        let subject = json!({"kind": "ServiceAccount", "name": "reviewer", "namespace": namespace});
+        let role = json!({"apiGroup": rbac, "kind": "ClusterRole", "name": "system:auth-delegator"});
+        let binding = json!({"metadata": {"name": namespace}, "roleRef": role, "subjects": [subject]});
+        self.make(&self.all(rbac, "ClusterRoleBinding"), rbac, "ClusterRoleBinding", binding).await;
+        bao.write("sys/auth/kubernetes", &json!({"type": "kubernetes"}));
+        let config = json!({
+            "kubernetes_host": self.config.cluster_url.to_string().trim_end_matches('/'),
+            "kubernetes_ca_cert": self.authority,
+            "token_reviewer_jwt": self.token(namespace, "reviewer").await,
+        });
+        bao.write("auth/kubernetes/config", &config);
+        bao.policy(account, rules);
+        let role = json!({
+            "bound_service_account_names": [account], "bound_service_account_namespaces": [namespace],
+            "audience": "vault", "token_policies": [account], "token_ttl": "1h",
+        });
+        bao.write(&format!("auth/kubernetes/role/{account}"), &role);
     }
 
     /// Makes the configuration by which the API server knows a webhook that nobody serves yet, for the pods of one namespace.
@@ -212,51 +251,17 @@ impl Stage {
     }
 
     fn api(&self, group: &str, kind: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.cluster.client.clone(), &self.namespace, &resource(group, kind))
+        self.cluster.api(&self.namespace, group, kind)
     }
 
     fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.cluster.client.clone(), &self.namespace)
     }
 
-    /// Lets the namespace's account `orders` log in at OpenBao, which asks the API server whether its token is good.
+    /// Lets the namespace's account `orders` log in at OpenBao.
     async fn let_in(&self) {
-        for account in ["orders", "reviewer"] {
-            self.cluster
-                .make(
-                    &self.api("", "ServiceAccount"),
-                    "",
-                    "ServiceAccount",
-                    json!({"metadata": {"name": account}}),
-                )
-                .await;
-        }
-        let rbac = "rbac.authorization.k8s.io";
-        let subject = json!({"kind": "ServiceAccount", "name": "reviewer", "namespace": self.namespace});
-        let role = json!({"apiGroup": rbac, "kind": "ClusterRole", "name": "system:auth-delegator"});
-        let binding = json!({"metadata": {"name": self.namespace}, "roleRef": role, "subjects": [subject]});
-        self.cluster
-            .make(&self.cluster.all(rbac, "ClusterRoleBinding"), rbac, "ClusterRoleBinding", binding)
-            .await;
-        let asked = json!({"spec": {"audiences": [], "expirationSeconds": 3600}});
-        let token: Value = self
-            .api("", "ServiceAccount")
-            .create_subresource("token", "reviewer", &PostParams::default(), &asked)
-            .await
-            .unwrap();
-        self.bao.write("sys/auth/kubernetes", &json!({"type": "kubernetes"}));
-        let config = json!({
-            "kubernetes_host": self.cluster.config.cluster_url.to_string().trim_end_matches('/'),
-            "kubernetes_ca_cert": self.cluster.authority,
-            "token_reviewer_jwt": token["status"]["token"],
-        });
-        self.bao.write("auth/kubernetes/config", &config);
-        self.bao.policy("orders", "path \"secret/*\" { capabilities = [\"read\"] }");
-        let role = json!({
-            "bound_service_account_names": ["orders"], "bound_service_account_namespaces": [self.namespace],
-            "audience": "vault", "token_policies": ["orders"], "token_ttl": "1h",
-        });
-        self.bao.write("auth/kubernetes/role/orders", &role);
+        let rules = "path \"secret/*\" { capabilities = [\"read\"] }";
+        self.cluster.let_in(&self.bao, &self.namespace, "orders", rules).await;
         let authority =
             json!({"metadata": {"name": "vault-ca"}, "data": {"ca.crt": self.bao.authority().pem()}});
         self.cluster.make(&self.api("", "ConfigMap"), "", "ConfigMap", authority).await;
@@ -338,10 +343,8 @@ impl Stage {
         .await;
     }
 
-    /// Counts the logins at OpenBao that nobody gave back.
     pub(crate) fn logins(&self) -> usize {
-        let found = self.bao.read("sys/leases/lookup/auth/kubernetes/login?list=true");
-        found.and_then(|found| found["data"]["keys"].as_array().map(Vec::len)).unwrap_or_default()
+        logins(&self.bao)
     }
 
     pub(crate) async fn end(self) {
@@ -356,8 +359,14 @@ impl Stage {
     }
 }
 
-fn resource(group: &str, kind: &str) -> ApiResource {
+pub(crate) fn resource(group: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
+}
+
+/// Counts the logins at OpenBao that nobody gave back.
+pub(crate) fn logins(bao: &OpenBao) -> usize {
+    let found = bao.read("sys/leases/lookup/auth/kubernetes/login?list=true");
+    found.and_then(|found| found["data"]["keys"].as_array().map(Vec::len)).unwrap_or_default()
 }
 
 fn kubeconfig() -> String {
