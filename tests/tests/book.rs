@@ -27,6 +27,10 @@ fn every_configuration_in_the_book_is_one() {
     for (path, text) in pages() {
         for block in text.split("```yaml\n").skip(1) {
             let block = block.split("```").next().unwrap();
+            // Objects of a cluster: the operator's tests read those.
+            if block.starts_with("apiVersion: ") {
+                continue;
+            }
             if let Err(error) = Config::parse(&path, block, &registry, &environment) {
                 panic!("{error}\n{block}");
             }
