@@ -15,6 +15,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::board::Board;
@@ -101,18 +102,21 @@ impl Reconciler {
         let patch = Patch::Merge(json!({"status": after}));
         let sender =
             PatchParams { field_manager: Some("keywheel-controller".into()), ..PatchParams::default() };
-        match api.patch_status(name, &sender, &patch).await {
-            Ok(_) => {}
+        match timeout(WITHIN, api.patch_status(name, &sender, &patch)).await {
+            Ok(Ok(_)) => {}
             // It is gone.
-            Err(kube::Error::Api(status)) if status.code == 404 => return true,
-            Err(error) => {
-                let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return true,
+            failed => {
+                let code = if let Ok(Err(kube::Error::Api(status))) = &failed { status.code } else { 0 };
                 warn!(schedule = path(schedule), code, "its status was not written");
                 return false;
             }
         }
         let (notes, replica) = (notes(schedule, before, after), &self.settings.replica);
-        events::publish(&self.settings.client, schedule, &notes, replica, self.clock.now()).await;
+        let publishing = events::publish(&self.settings.client, schedule, &notes, replica, self.clock.now());
+        if timeout(WITHIN, publishing).await.is_err() {
+            warn!(schedule = path(schedule), "Events were not made in time");
+        }
         true
     }
 }
@@ -152,6 +156,8 @@ fn requeue(work: &Work, clock: &Clock) -> Action {
     Action::requeue(until(clock.now(), work.wake_at).min(LONGEST))
 }
 
+/// For how long the cluster may take to take in what it is told: the schedule is not looked at meanwhile.
+const WITHIN: Duration = Duration::from_secs(10);
 /// How soon a schedule asks for a turn again.
 const NEXT_TURN: Duration = Duration::from_secs(1);
 /// How soon a status that could not be written is tried again.

@@ -292,7 +292,7 @@ pub mod adr_0021_webhook_authorities {}
 /// **Why.** A controller that may ask for the tokens of every account is every account. An audience that a schedule could choose might be the cluster's own, and the token would go to a server
 /// that the schedule chose as well. State in the cluster would be a second truth about a credential.
 ///
-/// **Price.** A leader that is killed is waited for (up to 17 s), and the step that it was at for up to a minute more, where nobody can see that its process is gone. A process that stood still
+/// **Price.** A leader that is killed is waited for (up to 17 s), and the step that it was at for up to a minute more, unless its process can be seen to be gone. A process that stood still
 /// and wakes up may end the request that it was in before it sees that it does not lead. A namespace has to opt in by a Role and a RoleBinding. Schedules ask Vault and OpenBao alone:
 /// identities of AWS are the controller's own, or need an annotation on its account.
 pub mod adr_0023_schedules_of_a_cluster {}
