@@ -1,6 +1,7 @@
 //! `cargo xtask crds`: writes the definitions of the cluster's resources to where they are installed from.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -12,8 +13,11 @@ use crate::{command, workspace};
 ///
 /// The program cannot be built, or a file not be written.
 pub(crate) fn run() -> Result<()> {
-    let run = ["run", "--quiet", "--package=keywheel-operator", "--all-features", "--", "crds"];
-    let definitions = command::output(workspace::cargo().args(run))?;
+    // With the features of all other builds, so that nothing is compiled twice.
+    let build = ["build", "--workspace", "--all-features", "--bin=keywheel-operator"];
+    command::run(workspace::cargo().args(build))?;
+    let program = workspace::target().join("debug/keywheel-operator");
+    let definitions = command::output(Command::new(program).arg("crds"))?;
     for folder in FOLDERS {
         let folder = workspace::root().join(folder);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -15,7 +15,12 @@ impl Board {
     /// Takes a look; what was published before is added to it.
     pub(super) fn note(&self, mut look: Look) {
         let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        look.published += looks.get(&look.name).map_or(0, |known| known.published);
+        if let Some(known) = looks.remove(&look.name) {
+            // Where nobody could look, it stands as it stood.
+            look.standing = look.standing.or(known.standing);
+            look.published += known.published;
+            look.failed += known.failed;
+        }
         looks.insert(look.name.clone(), look);
     }
 
@@ -36,9 +41,9 @@ impl Board {
         let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for measure in MEASURES {
             // Names of objects in a cluster need no escapes.
-            let line =
-                |look: &Look| Some((format!("{{rotation=\"{}\"}}", look.name), (measure.value)(look)?));
-            families.add(measure.name, measure.kind, measure.help, looks.values().filter_map(line));
+            let lines = looks.values().flat_map(|look| measure.of(look));
+            let lines = lines.map(|(labels, value)| (format!("{{{labels}}}"), value));
+            families.add(measure.name, measure.kind, measure.help, lines);
         }
         families.finish()
     }

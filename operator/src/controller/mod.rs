@@ -126,25 +126,22 @@ async fn lead(
     let ended = {
         let (mut work, mut kept) =
             (std::pin::pin!(work(reconciler, halted)), std::pin::pin!(lease.keep(term)));
-        let lost = tokio::select! {
-            () = &mut kept => true,
-            () = &mut work => false,
-            () = stop => false,
-        };
-        // Whoever listens has ended already otherwise.
-        halt.send(()).ok();
-        if lost {
-            Ended::Lost
-        } else {
-            tokio::select! {
-                () = &mut kept => {}
-                done = tokio::time::timeout(drain, &mut work) => {
-                    if done.is_err() {
-                        warn!("what did not come to its end is gone on with by the next leader");
+        tokio::select! {
+            () = &mut kept => Ended::Lost,
+            () = &mut work => Ended::Stopped,
+            () = stop => {
+                // Whoever listens has ended already otherwise.
+                halt.send(()).ok();
+                tokio::select! {
+                    () = &mut kept => {}
+                    done = tokio::time::timeout(drain, &mut work) => {
+                        if done.is_err() {
+                            warn!("what did not come to its end is gone on with by the next leader");
+                        }
                     }
                 }
+                Ended::Stopped
             }
-            Ended::Stopped
         }
     };
     // What was dropped is ended by the runtime in its next turn.
@@ -160,7 +157,7 @@ async fn work(reconciler: Reconciler, halted: oneshot::Receiver<()>) {
         None => Api::all(client),
     };
     let limit = Config::default().concurrency(reconciler.settings.concurrency);
-    let runtime = Runtime::new(api, watcher::Config::default()).with_config(limit);
+    let runtime = Runtime::new(api, watcher::Config::default().page_size(PAGE)).with_config(limit);
     let runtime = runtime.graceful_shutdown_on(async {
         // Nobody is left to halt it when the sender is gone, either.
         halted.await.ok();
@@ -194,6 +191,9 @@ fn explained(error: &watcher::Error) -> String {
         None => "the cluster's API server cannot be reached".to_owned(),
     }
 }
+
+/// How many schedules are listed with a request: each may be large.
+const PAGE: u32 = 50;
 
 /// Returns the definition of the resource, as `kubectl apply` takes it.
 ///

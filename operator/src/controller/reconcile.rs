@@ -9,7 +9,7 @@ use std::time::Duration;
 use keywheel_core::Clock;
 use keywheel_core::clock::{later, until};
 use keywheel_core::identity::TokenIssuer;
-use keywheel_providers::kubernetes::ServiceAccountTokens;
+use keywheel_providers::kubernetes::{AccountTokens, TokenRequest};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -71,11 +71,17 @@ impl Reconciler {
     }
 
     /// Returns who issues tokens of the schedule's account, which is one of its own namespace.
-    fn issuer(&self, schedule: &RotationSchedule) -> keywheel_core::Result<Arc<dyn TokenIssuer>> {
+    fn issuer(&self, schedule: &RotationSchedule) -> Arc<dyn TokenIssuer> {
         let namespace = schedule.metadata.namespace.as_deref().unwrap_or_default();
         let account = &schedule.spec.service_account_name;
         let Settings { client, audience, .. } = &*self.settings;
-        Ok(Arc::new(ServiceAccountTokens::try_new(client.clone(), namespace, account, audience)?))
+        let request = TokenRequest {
+            service_account: account.clone(),
+            namespace: Some(namespace.to_owned()),
+            audience: audience.clone(),
+            expiration: TokenRequest::SHORTEST,
+        };
+        Arc::new(AccountTokens::of(client.clone(), request))
     }
 
     fn forget(&self) {

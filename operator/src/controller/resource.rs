@@ -141,7 +141,7 @@ pub struct Provider {
     pub namespace: Option<String>,
     /// The authorities to trust, and no others, as PEM certificates; the system's, if left out.
     #[schemars(length(max = 65536))]
-    pub ca: Option<String>,
+    pub ca_pem: Option<String>,
     /// The name that the server's certificate has, where it is not the address's host.
     #[schemars(length(max = 253))]
     pub server_name: Option<String>,

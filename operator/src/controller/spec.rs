@@ -127,14 +127,14 @@ fn timing(timing: &Timing) -> Value {
 }
 
 fn provider(provider: &Provider) -> Value {
-    let Provider { address, namespace, ca, server_name, auth } = provider;
+    let Provider { address, namespace, ca_pem, server_name, auth } = provider;
     let mut login =
         Map::from_iter([("method".into(), json!(auth.method)), ("role".into(), json!(auth.role))]);
     if let Some(mount) = &auth.mount {
         login.insert("mount".into(), json!(mount));
     }
     json!({
-        "kind": VAULT, "address": address, "namespace": namespace, "ca": ca, "server_name": server_name, "auth": login,
+        "kind": VAULT, "address": address, "namespace": namespace, "ca_pem": ca_pem, "server_name": server_name, "auth": login,
     })
 }
 
@@ -178,7 +178,8 @@ fn lines(mistakes: impl Iterator<Item = String>) -> String {
 /// The one provider of a schedule, by its kind's name.
 const VAULT: &str = "vault";
 /// What is spelled another way in the cluster.
-const RENAMED: [(&str, &str); 3] = [
+const RENAMED: [(&str, &str); 4] = [
+    ("provider.ca_pem", "provider.caPem"),
     ("schedule.time_zone", "schedule.timeZone"),
     ("schedule.max_age", "schedule.maxAge"),
     ("server_name", "serverName"),

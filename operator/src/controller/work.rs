@@ -30,15 +30,13 @@ impl Work {
     /// Reads and builds a schedule; asks no server.
     pub(super) fn new(
         schedule: &RotationSchedule,
-        issuer: Result<Arc<dyn TokenIssuer>, Error>,
+        issuer: Arc<dyn TokenIssuer>,
         allowed: &Allowed,
         clock: &Clock,
     ) -> Self {
         let said = |error: Error| error.to_string();
-        let plan = issuer
-            .map_err(said)
-            .and_then(|issuer| Planned::read(schedule, issuer, allowed))
-            .and_then(|planned| planned.build(clock).map_err(said));
+        let plan =
+            Planned::read(schedule, issuer, allowed).and_then(|planned| planned.build(clock).map_err(said));
         match &plan {
             Ok(_) => info!(rotation = name(schedule), "a schedule is kept"),
             Err(mistakes) => warn!(rotation = name(schedule), mistakes, "a schedule cannot be kept"),
@@ -77,6 +75,7 @@ impl Work {
             Outcome::Invalid(mistakes) => (None, Some(Error::config("read schedule", mistakes))),
             Outcome::Looked { standing, error } => (standing.as_deref().cloned(), error.clone()),
         };
+        let failed = error.is_some();
         Look {
             name: path(schedule),
             target: schedule.spec.target.clone(),
@@ -84,6 +83,7 @@ impl Work {
             standing,
             error,
             published,
+            failed: u64::from(failed),
         }
     }
 }

@@ -50,7 +50,9 @@ pub const MEASURES: [Measure; 5] = [
         name: "keywheel_rotation_under_way",
         help: "Whether a rotation is under way, its overlap counted.",
         kind: "gauge",
-        values: &[(None, |look| Some(one_if(!matches!(look.standing.as_ref()?.course.phase(), Phase::Idle))))],
+        values: &[(None, |look| {
+            Some(one_if(!matches!(look.standing.as_ref()?.course.phase(), Phase::Idle)))
+        })],
     },
     Measure {
         name: "keywheel_rotation_failed",

@@ -80,8 +80,8 @@ fn certificates_are_given_as_text() {
     let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let with_ca = |ca: &'static str| {
         read(move |spec| {
-            spec["provider"]["ca"] = ca.into();
-            spec["strategy"]["postgres"]["ca"] = ca.into();
+            spec["provider"]["caPem"] = ca.into();
+            spec["strategy"]["postgres"]["ca_pem"] = ca.into();
         })
     };
     let built = |ca| with_ca(ca).unwrap().build(&Clock::system()).map(drop);
