@@ -125,11 +125,26 @@ async fn each_step_may_have_a_program_of_its_own() {
         (commands(&["set", "test", "undo"]), BOTH, "needs `retire`"),
         (four.clone(), "gapless: true", "needs `password`, or `create`"),
         (format!("{four}, command: [x]"), BOTH, "leave one of them out"),
-        (four.replace("retire: [", "retire: [], other: ["), BOTH, "`retire` needs a program"),
+        (four.replace("retire: [", "retire: [], other: ["), BOTH, "commands.retire: needs a program"),
         (four.replace("undo", "und0"), BOTH, "unknown key `und0`"),
     ] {
         let mistakes = parse(&settings, more).unwrap_err();
         assert!(mistakes.contains(why), "{settings}: {mistakes}");
+    }
+    for (settings, more, mistake) in [
+        ("log_output: false", BOTH, "needs `command` for all steps, or `commands` with one for each"),
+        ("commands: [x]", BOTH, "commands: must be a mapping, and is a list"),
+        ("command: []", BOTH, "command: needs a program"),
+        (four.as_str(), "timeout: soon, password: {length: 24}", "timeout: "),
+        (&format!("command: [{}]", stage.at("rotate").display()), "timeout: soon", "timeout: "),
+        (
+            &four.replace("commands: {", "commands: {create: [], "),
+            "timeout: 5s",
+            "commands.create: needs a program",
+        ),
+    ] {
+        let mistakes = parse(settings, more).unwrap_err();
+        assert!(mistakes.contains(mistake) && mistakes.trim().lines().count() == 1, "{settings}: {mistakes}");
     }
     assert_eq!(stage.rotate_by(parse(&four, BOTH).unwrap()).await.unwrap(), Phase::Idle);
     let told = stage.told();

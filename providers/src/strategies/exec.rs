@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keywheel_core::config::Section;
+use keywheel_core::config::{Item, Section};
 use keywheel_core::program::{Failure, Program};
 use keywheel_core::rotation::policy::Policy;
 use keywheel_core::rotation::{Fields, Plan, Strategy, StrategyContext, StrategyKind, Turn};
@@ -59,9 +59,6 @@ impl StrategyKind for ExecStrategy {
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {
         let programs = read_programs(&mut settings);
-        if programs.iter().flat_map(BTreeMap::values).any(|program| program.timeout > LONGEST) {
-            settings.mistake(format!("`timeout` is {LONGEST:?} at most"));
-        }
         let fields = settings.optional::<Vec<String>>("fields").unwrap_or_else(|| vec![PASSWORD.to_owned()]);
         let distinct: BTreeSet<&String> = fields.iter().filter(|field| !field.is_empty()).collect();
         if fields.is_empty() || distinct.len() < fields.len() {
@@ -88,33 +85,60 @@ impl StrategyKind for ExecStrategy {
 /// Reads `command`, or `commands`; the other settings of programs are the same for all.
 fn read_programs(settings: &mut Section<'_>) -> Option<BTreeMap<&'static str, Program>> {
     let timeout = settings.optional("timeout").unwrap_or(TIMEOUT);
-    let Some(mut commands) = settings.section("commands") else {
-        let mut program = Program::parse(settings)?;
-        program.timeout = timeout;
-        return Some(STEPS.map(|step| (step, program.clone())).into());
-    };
-    if settings.item("command").is_some() {
-        settings
-            .mistake("`command` does every step, and `commands` names one for each: leave one of them out");
+    if timeout > LONGEST {
+        settings.mistake(format!("`timeout` is {LONGEST:?} at most"));
     }
     let log_output = settings.optional("log_output").unwrap_or(false);
-    let mut programs = BTreeMap::new();
-    for step in STEPS {
-        let command: Option<Vec<String>> = match step {
-            CREATE | CHECK => commands.optional(step),
-            _ => commands.required(step),
-        };
-        if command.as_ref().is_some_and(Vec::is_empty) {
-            commands.mistake(format!("`{step}` needs a program"));
+    let read = |item: &Item<'_>| {
+        let command: Vec<String> = item.parse()?;
+        if command.is_empty() {
+            item.mistake("needs a program");
+            return None;
         }
-        if let Some(command) = command {
-            let mut program = Program::new(command, timeout);
-            program.log_output = log_output;
-            programs.insert(step, program);
+        let mut program = Program::new(command, timeout);
+        program.log_output = log_output;
+        Some(program)
+    };
+    match (settings.item("command"), settings.item("commands")) {
+        (Some(one), None) => {
+            let program = read(&one)?;
+            Some(STEPS.map(|step| (step, program.clone())).into())
+        }
+        (None, Some(each)) => read_steps(each.section()?, read),
+        (Some(_), Some(_)) => {
+            settings.mistake(
+                "`command` does every step, and `commands` names one for each: leave one of them out",
+            );
+            None
+        }
+        (None, None) => {
+            settings.mistake("needs `command` for all steps, or `commands` with one for each");
+            None
+        }
+    }
+}
+
+/// Reads the program of each step; none of them where one is wrong.
+fn read_steps(
+    mut commands: Section<'_>,
+    read: impl Fn(&Item<'_>) -> Option<Program>,
+) -> Option<BTreeMap<&'static str, Program>> {
+    let (mut programs, mut is_whole) = (BTreeMap::new(), true);
+    for step in STEPS {
+        match commands.item(step) {
+            Some(item) => match read(&item) {
+                Some(program) => drop(programs.insert(step, program)),
+                None => is_whole = false,
+            },
+            None if [CREATE, CHECK].contains(&step) => {}
+            None => {
+                commands.mistake(format!("needs `{step}`"));
+                is_whole = false;
+            }
         }
     }
     commands.finish();
-    Some(programs)
+    is_whole.then_some(programs)
 }
 
 impl Plan for Exec {
