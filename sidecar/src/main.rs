@@ -7,6 +7,7 @@ mod commands;
 mod exit;
 mod footprint;
 mod helper;
+mod itself;
 mod logging;
 mod output;
 mod run;

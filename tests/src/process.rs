@@ -172,6 +172,19 @@ impl Process {
     }
 }
 
+/// Says whether a process has ended. One that nobody has reaped has, too: whoever takes in orphans may leave it so.
+pub fn is_gone(pid: u32) -> bool {
+    // proc_pid_stat(5): the name in parentheses may hold anything; the state follows it.
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Returns the children of a process of one thread; none when it has ended.
+pub fn children(of: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    children.split_whitespace().map(|pid| pid.parse().expect("a process id")).collect()
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();

@@ -1,6 +1,7 @@
 #!/bin/sh
 # A program for the strategy `exec`, whose last argument is the step: two accounts of PostgreSQL take turns, or one is replaced in place.
-# In its folder, `stop` has the step and the place at which it waits for `go`, and `fail` a step and the code that it ends with.
+# In its folder, `stop` has the step and the place at which it waits for `go`, `fail` a step and the code that it ends with, and `leave` a step
+# that leaves a program running, whose process is in `left` then.
 set -eu
 cd "$(dirname "$0")"
 for step do :; done
@@ -9,7 +10,13 @@ stop() {
     [ "$(cat stop 2>/dev/null)" = "$step $1" ] || return 0
     echo $$ >stopping
     mv stopping stopped
-    while [ ! -e go ]; do sleep 0.02; done
+    waited=0
+    until [ -e go ]; do
+        # Not longer than the test, and at most a minute.
+        [ -e "$0" ] && [ "$waited" -lt 3000 ] || exit 70
+        waited=$((waited + 1))
+        sleep 0.02
+    done
 }
 
 stop begin
@@ -37,6 +44,12 @@ close() {
     stop middle
     echo "ALTER ROLE $1 PASSWORD NULL;" | as_admin
 }
+
+if [ "$(cat leave 2>/dev/null)" = "$step" ]; then
+    sleep 600 >/dev/null 2>&1 &
+    echo $! >left
+    rm leave
+fi
 
 case "$(cat fail 2>/dev/null)" in
 "$step "*) exit "$(sed 's/.* //' fail)" ;;

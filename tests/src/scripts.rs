@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{OpenBao, Postgres, Rotations};
@@ -71,7 +72,7 @@ impl Scripts {
 
     /// Returns the process that waits, if one does.
     pub fn stopped(&self) -> Option<u32> {
-        fs::read_to_string(self.at("stopped")).ok()?.trim().parse().ok()
+        self.number("stopped")
     }
 
     /// Has the program wait nowhere; one that waits still goes on.
@@ -97,6 +98,16 @@ impl Scripts {
         self.remove("fail");
     }
 
+    /// Has the program leave another one running at a step.
+    pub fn leave_at(&self, step: &str) {
+        self.write("leave", step);
+    }
+
+    /// Returns the process that was left, if one was.
+    pub fn left(&self) -> Option<u32> {
+        self.number("left")
+    }
+
     /// Counts how often the program was told to do a step.
     pub fn count_of(&self, step: &str) -> usize {
         let steps = fs::read_to_string(self.at("steps")).unwrap_or_default();
@@ -107,6 +118,10 @@ impl Scripts {
         self.folder.path().join(name)
     }
 
+    fn number(&self, name: &str) -> Option<u32> {
+        fs::read_to_string(self.at(name)).ok()?.trim().parse().ok()
+    }
+
     fn write(&self, name: &str, text: &str) {
         fs::write(self.at(name), text).expect("a file of the program's");
     }
@@ -114,6 +129,16 @@ impl Scripts {
     fn remove(&self, name: &str) {
         // It may not be there.
         fs::remove_file(self.at(name)).ok();
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        // One that waits ends when its folder is gone.
+        let left = self.left().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        if let Some(left) = left {
+            kill_process(left, Signal::KILL).ok();
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use keywheel_tests::http::Method;
-use keywheel_tests::{Keywheel, Launch, Readers, Signal, Snapshot, Stage, generation, wait};
+use keywheel_tests::{Keywheel, Launch, Readers, Signal, Snapshot, Stage, generation, process, wait};
 use serde_json::{Value, json};
 
 #[test]
@@ -214,8 +214,10 @@ fn a_hook_that_hangs_is_killed_with_its_children_and_later_changes_arrive() {
         agent.status()["deliveries"][0]["error"].as_str().map(str::to_owned)
     });
     assert!(error.contains("killed after 500ms"), "{error}");
-    let child = fs::read_to_string(&children).unwrap().lines().next().unwrap().to_owned();
-    wait::until(Duration::from_secs(5), "the hook's child to be gone", || is_gone(&child).then_some(()));
+    let child = fs::read_to_string(&children).unwrap().lines().next().unwrap().parse().unwrap();
+    wait::until(Duration::from_secs(5), "the hook's child to be gone", || {
+        process::is_gone(child).then_some(())
+    });
     put(&stage, 3);
     // The files do not wait for a hook that still hangs longer than its time-out.
     wait::until(Duration::from_secs(4), "the next value", || (read(&stage) == Some(3)).then_some(()));
@@ -243,12 +245,14 @@ fn a_hook_under_way_does_not_outlive_the_agent() {
         fs::read_to_string(&children)
             .ok()
             .filter(|text| text.ends_with('\n'))
-            .map(|text| text.trim().to_owned())
+            .map(|text| text.trim().parse().unwrap())
     });
     let begun = wait::monotonic();
     assert_eq!(agent.terminate(Duration::from_secs(15)), Some(0));
     eprintln!("ended {:?} after SIGTERM with a hook under way", wait::monotonic() - begun);
-    wait::until(Duration::from_secs(5), "the hook's child to be gone", || is_gone(&child).then_some(()));
+    wait::until(Duration::from_secs(5), "the hook's child to be gone", || {
+        process::is_gone(child).then_some(())
+    });
 }
 
 #[test]
@@ -322,14 +326,6 @@ fn script(stage: &Stage, name: &str, body: &str) -> String {
     fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.display().to_string()
-}
-
-/// Says whether the process has ended; one that nobody has reaped yet counts.
-fn is_gone(pid: &str) -> bool {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
-        Err(_) => true,
-    }
 }
 
 fn ask(socket: &Path, path: &str) -> Option<String> {

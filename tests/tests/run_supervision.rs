@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keywheel_tests::{Keywheel, Launch, Process, Signal, built, wait};
+use keywheel_tests::{Keywheel, Launch, Process, Signal, built, process, wait};
 use rustix::process::{Pid, kill_process, kill_process_group};
 
 #[test]
@@ -201,7 +201,7 @@ fn orphans_are_reaped() {
     let pid = run.keywheel.process().pid();
     wait::until(BOUND, "all orphans to be reaped", || {
         let children = children_of(pid);
-        (children.len() == 1 && state(children[0]) != 'Z').then_some(())
+        (children.len() == 1 && is_alive(children[0])).then_some(())
     });
 }
 
@@ -294,7 +294,7 @@ impl Run {
 }
 
 fn is_alive(pid: Pid) -> bool {
-    !matches!(state(pid), 'Z' | 'X')
+    !process::is_gone(pid.as_raw_nonzero().get().unsigned_abs())
 }
 
 /// Returns the state of a process as proc_pid_stat(5) has it; `X` when there is none.

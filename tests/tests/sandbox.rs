@@ -18,7 +18,7 @@ use std::time::Duration;
 use keywheel_core::config::Config;
 use keywheel_core::environment::Environment;
 use keywheel_sidecar::sandbox::{Allowed, close};
-use keywheel_tests::{Launch, Signal, Tmpfs, wait};
+use keywheel_tests::{Launch, Signal, Tmpfs, process, wait};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -221,16 +221,13 @@ fn a_hook_runs_outside_and_ends_with_the_agent() {
     let told = wait::until(BOUND, "the hook", || fs::read_to_string(&told).ok());
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.len() == 3 && lines[0] != "0077", "{told}");
-    let helper = children(agent.process().pid());
+    let helper = process::children(agent.process().pid());
     let [helper] = helper[..] else { panic!("one helper: {helper:?}") };
     let environment = fs::read(format!("/proc/{helper}/environ")).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("canary"));
     agent.process().signal(Signal::KILL);
-    for pid in [lines[2].to_owned(), helper.to_string()] {
-        wait::until(BOUND, "it to be gone", || {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            (stat.is_empty() || stat.contains(") Z ")).then_some(())
-        });
+    for pid in [lines[2].parse().unwrap(), helper] {
+        wait::until(BOUND, "it to be gone", || process::is_gone(pid).then_some(()));
     }
 }
 
@@ -239,7 +236,7 @@ fn there_is_no_helper_where_there_is_nothing_to_run() {
     let scene = Scene::set();
     let agent = Launch::agent(&scene.configuration("")).start();
     agent.wait_ready(BOUND);
-    assert_eq!(children(agent.process().pid()), [0; 0]);
+    assert_eq!(process::children(agent.process().pid()), [0; 0]);
 }
 
 #[test]
@@ -262,9 +259,4 @@ fn a_program_that_gives_credentials_is_told_of() {
     let agent = launch().start();
     agent.wait_ready(BOUND);
     assert!(agent.logs().contains("there is no sandbox"), "{}", agent.logs());
-}
-
-fn children(of: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
-    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }

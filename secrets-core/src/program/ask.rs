@@ -1,13 +1,11 @@
 //! Asks a program something, and takes its answer: both may be secret.
 
-use std::io;
 use std::process::Stdio;
 
 use tokio::process::Command;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use super::guard::Guarded;
 use super::{Failure, Group, Program};
 use crate::secret::SecretValue;
 
@@ -23,7 +21,7 @@ impl Program {
         let mut group =
             Group::start(&mut self.question(argument)).map_err(|error| Failure::not_started(&error))?;
         // Before it knows what to do: nothing is done unguarded.
-        let _guarded = self.guarded(&group);
+        self.guard(&mut group);
         let mut answer = Zeroizing::new(Vec::with_capacity(Self::ANSWER + 1));
         let ended = tokio::time::timeout(self.timeout, group.converse(input, &mut answer)).await;
         let ended = self.judge(group, ended.ok()).await;
@@ -39,12 +37,10 @@ impl Program {
     }
 
     /// Has the group be guarded. Without a guard it is no worse than it was: what is under way is better ended than left.
-    fn guarded(&self, group: &Group) -> Option<Guarded> {
-        let told = self.guard.as_ref().map(|guard| group.guarded_by(guard))?;
-        let is_gone = |error: &io::Error| {
-            warn!(program = %self, %error, "its guard is gone: it may outlive this process");
-        };
-        told.inspect_err(is_gone).ok()
+    fn guard(&self, group: &mut Group) {
+        if let Some(Err(error)) = self.guard.as_ref().map(|guard| group.guarded_by(guard)) {
+            warn!(program = %self, %error, "it has no guard: it may outlive this process");
+        }
     }
 
     fn question(&self, argument: &str) -> Command {

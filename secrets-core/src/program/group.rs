@@ -17,6 +17,8 @@ use crate::secret::SecretValue;
 pub(super) struct Group {
     child: Child,
     leader: Option<Pid>,
+    /// Killed, and forgotten after that.
+    guarded: Option<Guarded>,
 }
 
 /// The beginning of what a program wrote, as text.
@@ -30,16 +32,18 @@ impl Group {
     pub(super) fn start(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        Ok(Self { child, leader })
+        Ok(Self { child, leader, guarded: None })
     }
 
-    pub(super) fn guarded_by(&self, guard: &Guard) -> io::Result<Guarded> {
-        guard.watch(self.leader.ok_or(io::ErrorKind::NotFound)?)
+    /// Has `guard` kill it when this process is gone, while the child is not reaped.
+    pub(super) fn guarded_by(&mut self, guard: &Guard) -> io::Result<()> {
+        self.guarded = Some(guard.watch(self.leader.ok_or(io::ErrorKind::NotFound)?)?);
+        Ok(())
     }
 
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await;
-        self.leader = None;
+        (self.leader, self.guarded) = (None, None);
         status
     }
 

@@ -1,6 +1,7 @@
 //! Runs a program: argv without a shell, bounded in time, killed as a group, its output discarded or bounded.
 
 mod ask;
+pub mod channel;
 mod group;
 mod guard;
 mod runner;
@@ -17,7 +18,7 @@ use tokio::process::Command;
 use tracing::info;
 
 use self::group::{Group, Output};
-pub use self::guard::{Guard, serve as guard};
+pub use self::guard::{Guard, serve as serve_guard};
 pub(crate) use self::runner::Assigned;
 pub use self::runner::{Call, Listed, Programs, Runner};
 use crate::deliver::is_generation;

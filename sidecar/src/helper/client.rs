@@ -1,25 +1,21 @@
 //! The agent's end: starts the helper, and asks it.
 
 use std::io;
-use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as Socket;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keywheel_core::program::{Call, Ended, Listed, Program, Programs, Runner};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-    socketpair,
-};
-use serde::Serialize;
+use keywheel_core::program::{Call, Ended, Listed, Program, Programs, Runner, channel};
+use rustix::net::SendFlags;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use super::{Beginning, MAX_MESSAGE, SUBCOMMAND};
+use super::{Beginning, SUBCOMMAND};
 use crate::exit::Failure;
+use crate::itself;
 
 /// Starts a helper for the programs of `list`; nobody where there are none.
 ///
@@ -43,29 +39,25 @@ struct Helper {
 
 impl Helper {
     fn start(list: &[Listed]) -> io::Result<Self> {
-        let (control, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        // This program, also where its file was replaced.
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("keywheel").arg(SUBCOMMAND).stdin(theirs).stdout(Stdio::null());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| Program::holds_back(name)) {
-            command.env_remove(name);
-        }
+        let (control, theirs) = channel::pair()?;
+        let mut command = itself::command(SUBCOMMAND);
+        command.stdin(theirs).stdout(Stdio::null());
         // What a terminal sends to the agent is for the agent.
         let process = command.process_group(0).spawn()?;
-        for listed in list {
-            send(&control, &Beginning::Listed(listed.clone()), None, SendFlags::NOSIGNAL)?;
-        }
-        send(&control, &Beginning::Done, None, SendFlags::NOSIGNAL)?;
+        let tell = |beginning| channel::send(&control, &beginning, None, SendFlags::empty());
+        list.iter().try_for_each(|listed| tell(Beginning::Listed(listed.clone())))?;
+        tell(Beginning::Done)?;
         Ok(Self { control, _process: process })
     }
 
     async fn ask(&self, call: &Call) -> io::Result<Ended> {
         let (own, theirs) = Socket::pair()?;
         own.set_nonblocking(true)?;
-        send(&self.control, call, Some(theirs), SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        channel::send(&self.control, call, Some(theirs.as_fd()), SendFlags::DONTWAIT)?;
+        // The answer ends where the helper closes it.
+        drop(theirs);
         let mut answer = Vec::new();
-        let limit = u64::try_from(MAX_MESSAGE).unwrap_or(u64::MAX);
+        let limit = u64::try_from(channel::MAX_MESSAGE).unwrap_or(u64::MAX);
         UnixStream::from_std(own)?.take(limit).read_to_end(&mut answer).await?;
         Ok(serde_json::from_slice(&answer)?)
     }
@@ -84,19 +76,3 @@ impl Programs for Helper {
 
 /// How much longer than a program's own time the helper may take: it reaps what it killed.
 const MARGIN: Duration = Duration::from_secs(10);
-
-/// Sends one message, and a socket with it.
-fn send(to: &OwnedFd, message: &impl Serialize, socket: Option<Socket>, flags: SendFlags) -> io::Result<()> {
-    let bytes = serde_json::to_vec(message)?;
-    if bytes.len() > MAX_MESSAGE {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a command of more than 128 KiB"));
-    }
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let sockets: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
-    if !sockets.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
-    }
-    sendmsg(to, &[IoSlice::new(&bytes)], &mut ancillary, flags)?;
-    Ok(())
-}

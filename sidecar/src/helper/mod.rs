@@ -31,6 +31,3 @@ enum Beginning {
     /// There are no more.
     Done,
 }
-
-/// The largest message, in bytes: a socket's buffer holds no larger one.
-const MAX_MESSAGE: usize = 128 << 10;

@@ -1,16 +1,16 @@
 //! The helper's end: takes the list, then runs what it is asked for.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as Socket;
 
-use keywheel_core::program::{Call, Listed};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use keywheel_core::program::{Call, Listed, channel};
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use super::{Beginning, MAX_MESSAGE};
+use super::Beginning;
 use crate::exit::Failure;
 use crate::shutdown::Signals;
 
@@ -76,23 +76,7 @@ fn answer(list: &[Listed], call: &Call, socket: Socket, running: &mut JoinSet<io
 async fn next<M: serde::de::DeserializeOwned>(
     control: &UnixStream,
 ) -> io::Result<Option<(M, Option<Socket>)>> {
-    let (bytes, socket) = control.async_io(Interest::READABLE, || receive(control)).await?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some((serde_json::from_slice(&bytes)?, socket)))
-}
-
-fn receive(control: &UnixStream) -> io::Result<(Vec<u8>, Option<Socket>)> {
-    let mut bytes = vec![0; MAX_MESSAGE];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?;
-    bytes.truncate(received.bytes);
-    let socket = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next().map(Socket::from),
-        _ => None,
-    });
-    Ok((bytes, socket))
+    let receive = || channel::receive(control, RecvFlags::DONTWAIT);
+    let message = control.async_io(Interest::READABLE, receive).await?;
+    Ok(message.map(|(message, socket)| (message, socket.map(Socket::from))))
 }

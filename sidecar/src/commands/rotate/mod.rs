@@ -61,7 +61,7 @@ impl Rotation {
         let rotations = std::mem::take(&mut config.rotations).into_iter();
         let mut rotations: Vec<_> =
             rotations.filter(|rotation| names.is_empty() || names.contains(&rotation.name)).collect();
-        guard::watch(rotations.iter_mut().flat_map(|rotation| rotation.plan.programs()).collect())?;
+        guard::watch(rotations.iter_mut().flat_map(|rotation| rotation.plan.programs()));
         let rotators = rotations
             .into_iter()
             .map(|rotation| Rotator::build(rotation, &client, &clock))
