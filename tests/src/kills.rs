@@ -5,23 +5,34 @@ use std::time::Duration;
 use crate::{Fault, Faults, Gate, Launch, Stop, wait};
 
 /// Kills rotators at the requests with these numbers, each once before the server has it and once when the server has answered it; `configuration` leads through
-/// `faults`. After each, `finish` is told what was done.
+/// `faults`. After each, `finish` is told what was done. Returns how many were killed there.
+///
+/// # Panics
+///
+/// When one goes on after its request, or most come to their end before it.
 pub fn at_requests(
     faults: &Faults,
     configuration: &str,
     numbers: impl Iterator<Item = usize>,
     mut finish: impl FnMut(&str),
-) {
+) -> usize {
+    let (mut kills, mut moments) = (0, 0);
     for number in numbers {
         for fault in [Fault::Hang, Fault::Late { by: Duration::MAX }] {
             let what = format!("killed at request {number}, {fault:?}");
-            let before = faults.held();
+            let (before, arrived) = (faults.held(), faults.count());
             faults.show_after(number, "", fault);
-            kill_when(configuration, &what, || faults.held() > before);
+            let was_there = kill_when(configuration, &what, || faults.held() > before);
+            // How often a rotator looks is not always the same.
+            let requests = faults.count() - arrived;
+            assert!(was_there || requests <= number, "{what}: {requests} requests, and not killed");
+            (kills, moments) = (kills + usize::from(was_there), moments + 1);
             faults.heal();
             finish(&what);
         }
     }
+    assert!(kills * 2 > moments, "{kills} kills at {moments} moments");
+    kills
 }
 
 /// Kills rotators before a message to the database arrives and when it has, at each `stride`-th of these moments; `configuration` leads through `gate`. Returns how

@@ -33,7 +33,7 @@ pub struct PublishedProbe {
 /// What it saw.
 #[derive(Clone, Debug, Default)]
 pub struct PublishedSightings {
-    /// How often it logged in, or tried to.
+    /// How often it logged in.
     pub logins: usize,
     /// How often the database refused what was still published afterwards, and why.
     pub failed: Vec<String>,
@@ -194,9 +194,16 @@ impl PublishedProbe {
     }
 
     /// Ends the probe and returns what it saw.
+    ///
+    /// # Panics
+    ///
+    /// When nobody ever logged in.
     pub fn finish(mut self) -> PublishedSightings {
         self.over.store(true, Ordering::Relaxed);
-        self.thread.take().expect("a probe is finished once").join().expect("the probe's sightings")
+        let thread = self.thread.take().expect("a probe is finished once");
+        let seen = thread.join().expect("the probe's sightings");
+        assert!(seen.logins > 0, "nobody logged in: {:?}", seen.failed);
+        seen
     }
 }
 
@@ -215,8 +222,8 @@ fn probe(
     while !over.load(Ordering::Relaxed) {
         let begun = wait::monotonic();
         if let Some((user, password)) = published() {
-            seen.logins += 1;
             let refused = database.login(&user, &password, BOUND).err();
+            seen.logins += usize::from(refused.is_none());
             // What was replaced between its reading and the login may have been refused in time.
             let is_still_published = || published() == Some((user.clone(), password.clone()));
             if let Some(why) = refused.filter(|_| is_still_published()) {

@@ -172,7 +172,7 @@ fn a_rotator_killed_at_any_request_has_the_source_rotate_once() {
         let requests = requests_of(&faults, &by_proxy);
         let (mut versions, stride) = (asked_for(&cloud).len(), soak::count(6, 1));
         assert!(versions == 1 && requests > 4, "{requests}");
-        kills::at_requests(&faults, &by_proxy, (0..requests).step_by(stride), |what| {
+        let kills = kills::at_requests(&faults, &by_proxy, (0..requests).step_by(stride), |what| {
             let next = Launch::new("rotate").config(&plain).output();
             assert_eq!(next.code, Some(0), "{what}: {}", next.stderr);
             let (asked, said) = (asked_for(&cloud), status(&plain));
@@ -182,7 +182,8 @@ fn a_rotator_killed_at_any_request_has_the_source_rotate_once() {
             let current = current(&cloud, "prod/db");
             assert_eq!(current["VersionId"], said["version"], "{what}: {current}");
         });
-        eprintln!("{requests} requests, every {stride}.: {versions} versions");
+        eprintln!("{requests} requests, every {stride}.: {kills} kills, {versions} versions");
+        assert!(versions > 1, "no rotator that was killed had asked for a version");
     });
 }
 
@@ -230,10 +231,14 @@ fn a_rotator_killed_at_any_request_to_the_store_publishes_what_works() {
     let (requests, stride) = (requests_of(&cloud.faults, &by_proxy), soak::count(9, 1));
     let for_probe = Arc::clone(&cloud);
     let probe = PublishedProbe::start(move || Some(account(&for_probe)), Arc::clone(&postgres));
-    kills::at_requests(&cloud.faults, &by_proxy, (0..requests).step_by(stride), |what| {
+    let kills = kills::at_requests(&cloud.faults, &by_proxy, (0..requests).step_by(stride), |what| {
         finish(&cloud, &postgres, &plain, what);
     });
     let seen = probe.finish();
-    eprintln!("{requests} requests, every {stride}.: {} logins, {} failed", seen.logins, seen.failed.len());
+    eprintln!(
+        "{requests} requests, every {stride}.: {kills} kills, {} logins, {} failed",
+        seen.logins,
+        seen.failed.len()
+    );
     assert_eq!(seen.failed, Vec::<String>::new());
 }

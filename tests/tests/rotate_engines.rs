@@ -196,7 +196,7 @@ fn killed(
     assert_eq!(count(&stage), first + often.once);
     let (requests, stride) = (faults.count(), soak::count(6, 1));
     let mut before = count(&stage);
-    kills::at_requests(&faults, &by_proxy, (0..requests).step_by(stride), |what| {
+    let kills = kills::at_requests(&faults, &by_proxy, (0..requests).step_by(stride), |what| {
         assert!(works(&stage), "{what}: what is published does not work");
         done(&stage, &plain, &[]);
         assert_eq!(stage.status(&plain)["phase"], "idle", "{what}");
@@ -205,7 +205,7 @@ fn killed(
         assert!(replaced <= often.killed, "{what}: replaced {replaced} times");
         before += replaced;
     });
-    eprintln!("{rotated:?}: {requests} requests, every {stride}.");
+    eprintln!("{rotated:?}: {requests} requests, every {stride}.: {kills} kills");
 }
 
 /// Returns what counts the requests of rotators to a path, from the first count on.

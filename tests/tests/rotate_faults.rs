@@ -39,7 +39,7 @@ fn at_any_request<D: Database>(stage: &Rotations<D>, faults: &Faults, by_proxy: 
             let before = faults.count();
             faults.show_after(number, "", fault);
             let failed = stage.rotate(by_proxy, &["--now"]);
-            let asked = faults.count() - before - number;
+            let asked = (faults.count() - before).saturating_sub(number);
             faults.heal();
             // The last request gives the login back, for which nobody fails.
             assert!(

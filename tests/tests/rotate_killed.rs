@@ -24,10 +24,10 @@ fn at_any_request<D: Database>(users: &str) {
     assert!(requests > 15, "{requests}");
     let probe = stage.probe();
     let numbers = (0..requests).step_by(stride);
-    kills::at_requests(&faults, &by_proxy, numbers, |what| stage.finish(&plain, what));
+    let kills = kills::at_requests(&faults, &by_proxy, numbers, |what| stage.finish(&plain, what));
     let seen = probe.finish();
     eprintln!(
-        "{users}: {requests} requests, every {stride}.: {} logins, {} failed",
+        "{users}: {requests} requests, every {stride}.: {kills} kills, {} logins, {} failed",
         seen.logins,
         seen.failed.len()
     );
