@@ -28,6 +28,12 @@ pub(crate) fn read(reference: &SecretRef, result: Result<&Version, &Error>) {
     }
 }
 
+/// Says that the newest value of a secret was given to a program that asked for it: `by` says which.
+pub fn given(reference: &SecretRef, name: &str, version: &Version, by: &str) {
+    let secret = reference.whole();
+    debug!(target: TARGET, event = "read", %secret, name, %version, outcome = "done", by, "audit");
+}
+
 /// Says what became of the files of a delivery: they are there (`done`), or were `rejected`, `rolled back` or `withdrawn`. `secrets` has the versions.
 pub(crate) fn delivery(delivery: &str, generation: &str, secrets: &str, outcome: &'static str) {
     debug!(target: TARGET, event = "delivery", delivery, generation, secrets, outcome, by = by(), "audit");
