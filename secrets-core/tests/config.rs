@@ -263,6 +263,33 @@ fn a_file_that_is_no_configuration_says_so() {
 }
 
 #[test]
+fn secrets_are_given_on_this_host_alone() {
+    let with = |api: &str| {
+        parse(&format!("admin: {{listen: 127.0.0.1:9464}}\napi: {{{api}}}\nproviders: {{}}\n"))
+            .map(|config| config.api.unwrap())
+            .map_err(|error| error.to_string())
+    };
+    let socket = with("listen: \"unix:/run/keywheel/api.sock\", users: [1000, 1001]").unwrap();
+    assert_eq!((socket.users, socket.token_file), (vec![1000, 1001], None));
+    let port = with("listen: \"[::1]:2773\", token_file: /run/keywheel/token").unwrap();
+    assert_eq!(port.token_file.as_deref(), Some(Path::new("/run/keywheel/token")));
+    for (api, words) in [
+        ("users: [1]", "needs `listen`"),
+        ("listen: \"0.0.0.0:2773\", token_file: /t", "must be on loopback"),
+        ("listen: \"10.0.0.1:2773\", token_file: /t", "must be on loopback"),
+        ("listen: \"127.0.0.1:2773\"", "needs `token_file`"),
+        ("listen: \"127.0.0.1:2773\", token_file: /t, users: [1]", "on a Unix socket alone"),
+        ("listen: \"127.0.0.1:9464\", token_file: /t", "where `admin` listens already"),
+        ("listen: \"unix:api.sock\"", "must be an absolute path"),
+        ("listen: \"unix:/a\", users: [root]", "must be a whole number"),
+        ("listen: \"unix:/a\", user: [1]", "did you mean `users`?"),
+    ] {
+        let error = with(api).unwrap_err();
+        assert!(error.lines().count() == 1 && error.contains(words), "{api}: {error}");
+    }
+}
+
+#[test]
 fn variables_are_taken_from_the_environment_and_can_be_escaped() {
     let text = "deliveries: [{name: \"${WORD}\", directory: /run/a, secrets: {s: memory://x}, \
                 files: [{path: a, value: \"$${HOME} ${WORD} $5\"}]}]";

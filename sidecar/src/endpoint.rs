@@ -1,183 +1,166 @@
-//! The listener of the admin endpoint, and the task that answers: bounded in connections, and in how long one says nothing.
+//! Listens, and has somebody answer what connects: bounded in connections.
 
-use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::fmt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
-use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use keywheel_core::config::Listen;
+use keywheel_sidecar::peer::Peer;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::exit::Failure;
 
-/// Where the admin endpoint is to be, bound already.
+/// Where an endpoint is to be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    /// What it is, for people.
+    pub(crate) name: &'static str,
+    pub(crate) listen: Listen,
+    /// Whether other users may connect to its socket.
+    pub(crate) is_open: bool,
+}
+
+/// An endpoint that is bound already, and not yet served.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    listen: Option<Listen>,
-    bound: Option<Admin>,
+    place: Place,
+    bound: Bound,
 }
 
-/// The admin endpoint, ended when it is dropped.
+/// An endpoint that is served, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct AdminTask {
-    listen: Option<Listen>,
-    task: Option<tokio::task::JoinHandle<()>>,
+pub(crate) struct Serving {
+    place: Place,
+    task: tokio::task::JoinHandle<()>,
 }
 
-/// A listener that is bound and not yet served.
+/// What is sent to and fro.
+pub(crate) type Stream = Box<dyn Duplex>;
+
+/// Both directions of a connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
 #[derive(Debug)]
-enum Admin {
+enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Endpoint {
-    /// Binds the address, or the socket (with mode 0600; a socket that an earlier run left is replaced).
-    pub(crate) async fn bind(listen: Option<Listen>) -> Result<Self, Failure> {
-        let bound = match &listen {
-            Some(listen) => Some(Admin::bind(listen).await?),
-            None => None,
-        };
-        Ok(Self { listen, bound })
-    }
-
-    /// Answers as `router` says until the task is dropped.
-    pub(crate) fn serve(self, router: Router) -> AdminTask {
-        let task = self.bound.map(|admin| tokio::spawn(admin.run(router)));
-        AdminTask { listen: self.listen, task }
-    }
-}
-
-impl AdminTask {
-    /// Tells whether it is where `listen` says.
-    pub(crate) fn is_at(&self, listen: Option<&Listen>) -> bool {
-        self.listen.as_ref() == listen
-    }
-}
-
-impl Drop for AdminTask {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl Admin {
-    async fn bind(listen: &Listen) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::other(format!("cannot listen for the admin endpoint on {listen:?}: {error}"))
-        };
-        match listen {
+    /// Binds the address, or the socket (with mode 0600, or 0666 where it is open; a socket that an earlier run left is replaced).
+    pub(crate) async fn bind(place: Place) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::other(format!("cannot listen for {place}: {error}"));
+        let bound = match &place.listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 if let Ok(bound) = listener.local_addr() {
-                    info!(address = %bound, "the admin endpoint listens");
+                    info!(address = %bound, "{} listens", place.name);
                 }
-                Ok(Self::Tcp(listener))
+                Bound::Tcp(listener)
             }
-            Listen::Unix(path) => bind_socket(path).map(Self::Unix).map_err(failed),
-        }
+            Listen::Unix(path) => {
+                let own = Mode::RUSR | Mode::WUSR;
+                let all = Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+                let mode = if place.is_open { own | all } else { own };
+                bind_socket(path, mode).map(Bound::Unix).map_err(failed)?
+            }
+        };
+        Ok(Self { place, bound })
     }
 
-    async fn run(self, router: Router) {
+    /// Has `answer` answer every connection until the result is dropped.
+    pub(crate) fn serve(
+        self,
+        answer: impl Fn(Stream, Peer) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Serving {
+        let Self { place, bound } = self;
+        let name = place.name;
+        Serving { place, task: tokio::spawn(async move { bound.run(name, answer).await }) }
+    }
+}
+
+impl Serving {
+    /// Tells whether it is where `place` says.
+    pub(crate) fn is_at(&self, place: &Place) -> bool {
+        self.place == *place
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {:?}", self.name, self.listen)
+    }
+}
+
+impl Bound {
+    async fn run(self, name: &str, answer: impl Fn(Stream, Peer) -> BoxFuture<'static, ()>) {
         let places = Arc::new(Semaphore::new(MOST));
         let mut connections = JoinSet::new();
         // A place first: what there is no place for waits in the kernel's queue, and takes no file descriptor from the sources.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             while connections.try_join_next().is_some() {}
-            match self.accept(router.clone()).await {
-                Ok(answering) => drop(connections.spawn(async move {
-                    answering.await;
-                    drop(place);
-                })),
+            match self.accept().await {
+                Ok((stream, peer)) => {
+                    let answering = answer(stream, peer);
+                    connections.spawn(async move {
+                        answering.await;
+                        drop(place);
+                    });
+                }
                 Err(error) => {
                     // No file descriptor is free, say: the next moment may be another one.
-                    warn!(%error, "a connection to the admin endpoint could not be accepted");
+                    warn!(%error, "a connection to {name} could not be accepted");
                     tokio::time::sleep(BREATH).await;
                 }
             }
         }
     }
 
-    /// Waits for a connection; returns what answers it.
-    async fn accept(&self, router: Router) -> std::io::Result<BoxFuture<'static, ()>> {
+    async fn accept(&self) -> std::io::Result<(Stream, Peer)> {
         Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // A small answer is not held back for more.
                 stream.set_nodelay(true).ok();
-                Box::pin(answer(stream, router.layer(Extension(ConnectInfo::<SocketAddr>(peer)))))
+                (Box::new(stream), Peer::Host(peer))
             }
-            Self::Unix(listener) => Box::pin(answer(listener.accept().await?.0, router)),
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = stream.peer_cred()?;
+                (Box::new(stream), Peer::Process { uid: peer.uid(), pid: peer.pid().filter(|pid| *pid > 0) })
+            }
         })
     }
 }
 
-/// Answers what is asked over one connection, until it has nothing more to say.
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = serving.await {
-        debug!(%error, "a connection to the admin endpoint ended");
-    }
-}
-
-fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
+fn bind_socket(path: &Path, mode: Mode) -> std::io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }
-    // From its first moment on; `keywheel run` has the umask of its user otherwise.
-    let before = umask(Mode::RWXG | Mode::RWXO);
+    // From its first moment on, and never by its path: in a folder that others write to, that may be a link to another file a moment later.
+    let before = umask(mode.complement());
     let bound = UnixListener::bind(path);
     umask(before);
-    let listener = bound?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    bound
 }
 
 /// More than monitoring has, and few beside the file descriptors of a process.
 const MOST: usize = 128;
-/// For how long a connection may say nothing, or not all of a request's head.
-const IDLE: Duration = Duration::from_secs(30);
 const BREATH: Duration = Duration::from_millis(100);
-
-#[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_or_half_a_request_is_not_listened_to_for_ever() {
-        let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = bound.local_addr().unwrap();
-        let endpoint = Endpoint { listen: None, bound: Some(Admin::Tcp(bound)) };
-        let _served = endpoint.serve(Router::new().route("/livez", get(|| async { "ok" })));
-        for said in ["", "GET /livez HT", "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(said.as_bytes()).await.unwrap();
-            let mut heard = String::new();
-            let ended = tokio::time::timeout(10 * IDLE, stream.read_to_string(&mut heard)).await;
-            assert!(ended.is_ok(), "{said:?}");
-            assert_eq!(heard.contains("200 OK"), said.ends_with("\r\n\r\n"), "{said:?}: {heard:?}");
-        }
-    }
-}

@@ -4,6 +4,8 @@ mod admin;
 mod cli;
 mod closed;
 mod commands;
+mod endpoint;
+mod endpoints;
 mod exit;
 mod footprint;
 mod helper;

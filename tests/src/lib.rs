@@ -22,6 +22,7 @@
 //! - [`Witness`]: a dummy application that notes its signals.
 //! - [`WebApp`]: the example application with a pool, and [`Load`], which asks it for pages.
 //! - [`nginx`]: a real web server with a certificate that is delivered to it.
+//! - [`LocalApi`]: a client of the program's local API.
 //! - [`Prometheus`]: a real one that scrapes a program.
 //! - [`Faults`]: a proxy that shows what a real server cannot be made to show.
 //! - [`Rotations`]: a database whose accounts take turns ([`databases`]), and a server that they are published at.
@@ -55,6 +56,7 @@ pub mod http;
 pub mod keywheel;
 pub mod kills;
 pub mod load;
+pub mod local_api;
 mod loopback;
 pub mod mariadb;
 pub mod moto;
@@ -90,6 +92,7 @@ pub use faults::{Fault, Faults};
 pub use gate::{Gate, Stop};
 pub use keywheel::{Finished, Keywheel, Launch};
 pub use load::{Answers, Load};
+pub use local_api::LocalApi;
 pub use mariadb::MariaDb;
 pub use moto::Moto;
 pub use openbao::{OpenBao, Options};

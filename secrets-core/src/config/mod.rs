@@ -3,6 +3,7 @@
 //! The file becomes a tree that knows its places (`node`), the tree is read key by key ([`Section`]), and what comes out is typed and
 //! valid: a [`Config`] that exists can be run. Manifests of the External Secrets Operator become such a tree first (`external_secrets`).
 
+mod api;
 mod change;
 mod delivery;
 mod duration;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use self::api::ApiConfig;
 pub use self::change::{ChangeConfig, OnChange};
 pub use self::delivery::{DeliveryConfig, OnForbidden, SecretConfig};
 pub use self::duration::{DurationError, format_duration, parse_duration};
@@ -41,13 +43,15 @@ pub struct Config {
     pub incidents: Option<IncidentsConfig>,
     /// Where the admin endpoint listens; nowhere when it is left out.
     pub admin: Option<Listen>,
+    /// Where programs of this host are given secrets; nowhere when it is left out.
+    pub api: Option<ApiConfig>,
     /// The directory that lets a restarted program keep its logins and leases; absolute, and below `/`.
     pub state_directory: Option<PathBuf>,
     /// Whether logins and leases are given back when the program ends, where their provider says nothing else.
     pub revoke_on_shutdown: bool,
 }
 
-/// Where the admin endpoint listens.
+/// Where an endpoint listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listen {
     /// An address and a port.
@@ -89,6 +93,7 @@ impl Config {
             rotations: Vec::new(),
             incidents: None,
             admin: None,
+            api: None,
             state_directory: None,
             revoke_on_shutdown: true,
         }
@@ -225,6 +230,7 @@ fn read_root(
         admin.finish();
         listen
     });
+    let api = root.section("api").and_then(|section| api::read(section, admin.as_ref()));
     let mut known: BTreeSet<String> = providers.keys().cloned().collect();
     known.extend(registry.names().into_iter().map(str::to_owned));
     let around = delivery::Around { folder, providers: &known, environment };
@@ -256,7 +262,16 @@ fn read_root(
     }
     let revoke_on_shutdown = root.optional("revoke_on_shutdown").unwrap_or(true);
     root.finish();
-    Some(Config { providers, deliveries, rotations, incidents, admin, state_directory, revoke_on_shutdown })
+    Some(Config {
+        providers,
+        deliveries,
+        rotations,
+        incidents,
+        admin,
+        api,
+        state_directory,
+        revoke_on_shutdown,
+    })
 }
 
 impl Setting for Listen {

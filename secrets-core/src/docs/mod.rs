@@ -307,3 +307,17 @@ pub mod adr_0023_schedules_of_a_cluster {}
 ///
 /// **Price.** The operator's fields grow, and each new one is refused until somebody looks at it. Generators, `find`, `rewrite` and programs in templates are left to Keywheel's own form.
 pub mod adr_0024_external_secrets {}
+
+/// # 25. The local API gives what is kept, one request to a connection
+///
+/// **Decision.** Programs that ask are given the newest good value that a keeper has, apart from the files: it waits for no window, and is not held back by a proof. A connection answers one request and is closed.
+/// Over a Unix socket the kernel says who asks; over loopback a token does. What a request gets is decided by one pure function of its head, its sender and the configured names. After a new configuration the last
+/// values of the engine before serve until the next one has its own.
+///
+/// **Why.** A program that asks takes one value at a time and can ask again; windows, proofs and roll-backs are about an application that has to be told, and whose old lease goes back once it was. A connection that
+/// is kept has the last value in its buffers until the next request overwrites it; one that is closed is freed, and the allocator wipes it. Asking the source for each request would let any client use up the budget,
+/// or have leases made.
+///
+/// **Price.** A program that reads both the files and the API may see two versions during a change. A request costs a connection. Whoever may ask gets every secret of the agent's deliveries: there is no policy
+/// within.
+pub mod adr_0025_local_api {}

@@ -1,12 +1,12 @@
 //! What somebody may ask for at the admin endpoint: `POST /refresh` and `POST /quit`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
+use keywheel_sidecar::peer::{Peer, is_browser};
 use tracing::info;
 
 use super::Shared;
@@ -46,11 +46,9 @@ pub(super) async fn quit(State(shared): State<Shared>, parts: Parts) -> Response
 }
 
 fn refused(parts: &Parts) -> Option<Response> {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.ip());
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let is_browser =
-        [header::ORIGIN.as_str(), "sec-fetch-site"].iter().any(|name| parts.headers.contains_key(*name));
-    let reason = guard::refusal(Asker { peer, host, is_browser })?;
+    let reason = guard::refusal(Asker { peer, host, is_browser: is_browser(&parts.headers) })?;
     Some((StatusCode::FORBIDDEN, reason).into_response())
 }
 

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use keywheel_sidecar::peer::is_loopback_name;
+
 /// Where a request comes from, as far as it tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asker<'a> {
@@ -25,19 +27,10 @@ pub(super) fn refusal(asker: Asker<'_>) -> Option<&'static str> {
         return Some("a web page may not ask for a change\n");
     }
     // A name of somebody else that leads here (DNS rebinding) is still in the page's request.
-    match asker.host.is_some_and(is_loopback) {
+    match asker.host.is_some_and(is_loopback_name) {
         true => None,
         false => Some("a change is asked for at 127.0.0.1, [::1] or localhost, and under no other name\n"),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

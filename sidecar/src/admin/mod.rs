@@ -1,9 +1,9 @@
 //! The admin endpoint: `/livez`, `/readyz`, `/status` and `/metrics` show names, versions, times and errors; `POST /refresh` and `POST /quit` ask
 //! for something.
 
+mod answering;
 pub(crate) mod client;
 mod control;
-mod endpoint;
 mod guard;
 pub(crate) mod metrics;
 
@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use keywheel_core::engine::{DeliveryStatus, Engine, RefreshHandle, Status, StatusHandle};
 use tokio::sync::{Notify, watch};
 
-pub(crate) use self::endpoint::{AdminTask, Endpoint};
+pub(crate) use self::answering::answering;
 
 /// What the endpoint shows and asks: the engine that runs now.
 #[derive(Clone, Debug)]

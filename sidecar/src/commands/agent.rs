@@ -7,13 +7,13 @@ use std::time::Duration;
 use keywheel_core::State;
 use keywheel_core::config::Config;
 use keywheel_core::engine::{Engine, Next};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tracing::{error, info};
 
 use super::begin::{Begun, Confines, begin};
 use super::clock;
-use crate::admin::{AdminTask, Endpoint, Served, router};
 use crate::cli::AgentArgs;
+use crate::endpoints::{Change, Endpoints};
 use crate::exit::Failure;
 use crate::footprint;
 use crate::shutdown::{Asked, Signals};
@@ -30,19 +30,13 @@ pub(crate) async fn agent(args: &AgentArgs) -> Result<(), Failure> {
         Signals::listen().map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
     let path = &args.config;
     let Begun { config, state, confines } = begin(args)?;
-    let Prepared { mut engine, admin } = prepare(&config, &state, None, &confines).await?;
-    let (served, seen) = watch::channel(Served::of(&engine));
+    let mut engine = Engine::build_beside(&config, &clock(), &state, &confines.beside())?;
     let quit = Arc::new(Notify::new());
-    let mut admin = admin.map(|endpoint| endpoint.serve(router(&seen, &quit)));
+    let mut endpoints = Endpoints::open(&config, &engine, &quit).await?;
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-    while let Some(next) =
-        run(engine, Again { path, state: &state, confines: &confines }, admin.as_ref(), &mut signals, &quit)
-            .await?
-    {
-        served.send_replace(Served::of(&next.engine));
-        if let Some(endpoint) = next.admin {
-            admin = Some(endpoint.serve(router(&seen, &quit)));
-        }
+    let again = Again { path, state: &state, confines: &confines };
+    while let Some(next) = run(engine, again, &endpoints, &mut signals, &quit).await? {
+        endpoints.take(next.endpoints);
         info!(config = %path.display(), "runs with the new configuration");
         engine = next.engine;
     }
@@ -54,7 +48,7 @@ pub(crate) async fn agent(args: &AgentArgs) -> Result<(), Failure> {
 async fn run(
     engine: Engine,
     again: Again<'_>,
-    admin: Option<&AdminTask>,
+    endpoints: &Endpoints,
     signals: &mut Signals,
     quit: &Notify,
 ) -> Result<Option<Prepared>, Failure> {
@@ -79,7 +73,7 @@ async fn run(
             () = &mut rest => {}
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
-                Asked::Reload => match again.prepare(admin).await {
+                Asked::Reload => match again.prepare(endpoints).await {
                     Ok(next) => break Some(next),
                     Err(failure) => error!(%failure, "the new configuration is refused; the old one stays"),
                 },
@@ -98,8 +92,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// A configuration that can take over: what may fail has been done.
 struct Prepared {
     engine: Engine,
-    /// Only where it is another one than the present one.
-    admin: Option<Endpoint>,
+    endpoints: Change,
 }
 
 /// Opens what outlives the engines of this process, and the process itself where the configuration names a directory for it.
@@ -119,27 +112,15 @@ struct Again<'a> {
 }
 
 impl Again<'_> {
-    async fn prepare(self, admin: Option<&AdminTask>) -> Result<Prepared, Failure> {
+    async fn prepare(self, endpoints: &Endpoints) -> Result<Prepared, Failure> {
         let config = self.confines.load(self.path)?;
         if config.state_directory.as_deref() != self.state.directory() {
             return Err(Failure::usage(
                 "`state_directory` cannot change while the agent runs; start it again",
             ));
         }
-        prepare(&config, self.state, admin, self.confines).await
+        let engine = Engine::build_beside(&config, &clock(), self.state, &self.confines.beside())?;
+        let endpoints = endpoints.prepare(&config, &engine).await?;
+        Ok(Prepared { engine, endpoints })
     }
-}
-
-async fn prepare(
-    config: &Config,
-    state: &State,
-    admin: Option<&AdminTask>,
-    confines: &Confines,
-) -> Result<Prepared, Failure> {
-    let engine = Engine::build_beside(config, &clock(), state, &confines.beside())?;
-    let admin = match admin {
-        Some(admin) if admin.is_at(config.admin.as_ref()) => None,
-        _ => Some(Endpoint::bind(config.admin.clone()).await?),
-    };
-    Ok(Prepared { engine, admin })
 }

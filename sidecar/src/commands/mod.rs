@@ -68,6 +68,6 @@ fn beside() -> Beside {
     Beside::default().with_cluster(keywheel_providers::cluster())
 }
 
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     Clock::system()
 }

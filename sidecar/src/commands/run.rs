@@ -9,12 +9,12 @@ use keywheel_core::config::{Config, add_from_environment};
 use keywheel_core::engine::{Beside, Engine, Next};
 use keywheel_core::environment::Environment;
 use keywheel_core::notify::Supervisor as Address;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::agent::open_state;
 use super::{clock, load};
-use crate::admin::{Endpoint, Served, router};
 use crate::cli::RunArgs;
+use crate::endpoints::Endpoints;
 use crate::exit::Failure;
 use crate::run::{Doors, Kept, Plan, Settings, Signals, Supervisor, Wishes};
 
@@ -34,8 +34,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let state = open_state(&config)?;
     let engine = Engine::build_beside(&config, &clock(), &state, &beside)?;
     let quit = Arc::new(Notify::new());
-    let (_served, seen) = watch::channel(Served::of(&engine));
-    let _admin = Endpoint::bind(config.admin.clone()).await?.serve(router(&seen, &quit));
+    let _endpoints = Endpoints::open(&config, &engine, &quit).await?;
     let supervisor = Supervisor::new(settings(args), plan, Kept::of(&engine, &beside), clock());
     let beginning = engine.beginning();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -75,10 +75,14 @@ impl Allowed {
         let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
         needs = needs.with_trees(variables.iter().filter_map(|variable| environment.value(variable)));
         allowed.write.extend(config.state_directory.clone());
-        match &config.admin {
-            Some(Listen::Tcp(address)) => allowed.bind.extend([address.port()]),
-            Some(Listen::Unix(path)) => allowed.sockets.extend(path.parent().map(Path::to_owned)),
-            None => {}
+        if let Some(api) = &config.api {
+            needs = needs.with_files(&api.token_file);
+        }
+        for listen in config.admin.iter().chain(config.api.as_ref().map(|api| &api.listen)) {
+            match listen {
+                Listen::Tcp(address) => allowed.bind.extend([address.port()]),
+                Listen::Unix(path) => allowed.sockets.extend(path.parent().map(Path::to_owned)),
+            }
         }
         Self { needs, ..allowed }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use keywheel_core::client::Client;
-use keywheel_core::config::Listen;
+
 use keywheel_core::incident::IncidentsConfig;
 use keywheel_core::provider::Ending;
 use keywheel_core::rotation::{Ask, Rotator};
@@ -19,6 +19,8 @@ use keywheel_core::{Clock, State};
 use self::report::Report;
 use super::{clock, guard, load};
 use crate::cli::{RotateArgs, RotateCommand};
+use crate::endpoint::Place;
+use crate::endpoints::admin_place;
 use crate::exit::Failure;
 use crate::output;
 
@@ -40,7 +42,7 @@ struct Rotation {
     client: Client,
     clock: Clock,
     rotators: Vec<Rotator>,
-    admin: Option<Listen>,
+    admin: Option<Place>,
     incidents: Option<IncidentsConfig>,
 }
 
@@ -66,7 +68,7 @@ impl Rotation {
             .into_iter()
             .map(|rotation| Rotator::build(rotation, &client, &clock))
             .collect::<Result<_, _>>()?;
-        let (admin, incidents) = (config.admin.take(), config.incidents.take());
+        let (admin, incidents) = (admin_place(&config), config.incidents.take());
         Ok(Self { client, clock, rotators, admin, incidents })
     }
 

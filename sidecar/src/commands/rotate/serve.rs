@@ -6,7 +6,8 @@ use keywheel_core::rotation::Server;
 use tracing::info;
 
 use super::{Rotation, endpoint};
-use crate::admin::Endpoint;
+use crate::admin::answering;
+use crate::endpoint::Endpoint;
 use crate::exit::Failure;
 use crate::shutdown::{Asked, Signals};
 
@@ -22,7 +23,10 @@ pub(super) async fn serve(path: &Path) -> Result<(), Failure> {
     }
     let incidents = rotation.incidents.take();
     let router = endpoint::router(&server.handle(), incidents, &rotation.clock).await?;
-    let _admin = Endpoint::bind(rotation.admin.clone()).await?.serve(router);
+    let _admin = match rotation.admin.take() {
+        Some(place) => Some(Endpoint::bind(place).await?.serve(answering(router))),
+        None => None,
+    };
     let rotations = server.handle().looks().len();
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), rotations, "started");
     let shutdown = async {

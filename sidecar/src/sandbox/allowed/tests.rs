@@ -87,6 +87,17 @@ deliveries:
 }
 
 #[test]
+fn the_local_api_needs_its_place_and_its_token() {
+    let api = "api: {listen: 127.0.0.1:2773, token_file: /run/api/token}\n";
+    let own = allowed(&format!("{api}{VAULT}"));
+    assert_eq!(own.bind, [2773, 9464].into());
+    assert!(own.needs.files.contains(Path::new("/run/api/token")));
+    let socket = allowed(&format!("api: {{listen: \"unix:/run/api/sock\"}}\n{VAULT}"));
+    assert_eq!(socket.sockets, paths(["/run/api"]));
+    assert_eq!(socket.lacks(&own), ["read /run/api/token", "listen on TCP port 2773"]);
+}
+
+#[test]
 fn what_goes_beyond_is_named() {
     let own = allowed(VAULT);
     assert_eq!(own.lacks(&own), [""; 0]);
