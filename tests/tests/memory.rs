@@ -12,7 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use keywheel_tests::scan::{self, Copy, copies, left_after_a_second};
-use keywheel_tests::{Cloud, Fault, Keywheel, Launch, Moto, PodIdentity, Process, Stage, Tmpfs, soak, wait};
+use keywheel_tests::{
+    Cloud, Fault, Keywheel, Launch, LocalApi, Moto, PodIdentity, Process, Stage, Tmpfs, soak, wait,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -87,6 +89,59 @@ fn a_connection_that_is_always_asked_keeps_no_value_and_the_token_is_nowhere() {
     let agent = Launch::agent(&delivery("30s")).start();
     agent.wait_for_file(&file, BOUND);
     assert_eq!(left_after_a_second(agent.process().pid(), &[stage.bao.root_token(), &newer]), []);
+}
+
+#[test]
+fn what_was_given_to_a_program_that_asked_is_gone_a_second_later() {
+    let (source, volume) = (tempfile::tempdir().unwrap(), Tmpfs::mount(1 << 20));
+    let write = || {
+        let value = value();
+        fs::write(source.path().join("aside"), &value).unwrap();
+        fs::rename(source.path().join("aside"), source.path().join("db")).unwrap();
+        value
+    };
+    let socket = source.path().join("api.sock");
+    let (token, token_file) = (value().replace('"', "-"), source.path().join("token"));
+    fs::write(&token_file, &token).unwrap();
+    let mut values = vec![write()];
+    let configuration = format!(
+        "api: {{listen: \"unix:{}\", token_file: {}}}\ndeliveries:\n  - name: orders\n    directory: {}\n    \
+         secrets: {{db: {{ref: \"file://{}/db\", refresh: 200ms}}}}\n",
+        socket.display(),
+        token_file.display(),
+        volume.path().join("orders").display(),
+        source.path().display(),
+    );
+    let agent = Launch::agent(&configuration).start();
+    agent.wait_ready(BOUND);
+    if !scan::is_possible(agent.process().pid()) {
+        return;
+    }
+    let api = LocalApi::at_socket(&socket).with_header("Authorization", &format!("Bearer {token}"));
+    let is_clean = |values: &[String]| {
+        let left = left_after_a_second(agent.process().pid(), values);
+        let left: Vec<String> = left.iter().map(Copy::to_string).collect();
+        assert!(left.is_empty(), "{} copies are left:\n{}", left.len(), left.join("\n"));
+    };
+    let mut watching = api.watch("/v1/watch?values=true");
+    for _ in 0..5 {
+        let newest = values.last().unwrap().clone();
+        while watching.next_event().unwrap()["fields"]["value"] != newest.as_str() {}
+        let call = api.clone().with_header("X-Amz-Target", "secretsmanager.GetSecretValue");
+        for (api, method, path, body) in [
+            (&api, "GET", "/v1/secrets/db", ""),
+            (&api, "GET", "/secretsmanager/get?secretId=db", ""),
+            (&call, "POST", "/", r#"{"SecretId": "db"}"#),
+        ] {
+            let (status, body) = api.ask(method, path, body).unwrap();
+            assert!(status == 200 && body.contains(&newest[31..]), "{status}");
+        }
+        is_clean(&values);
+        values.push(write());
+    }
+    // The token is in the head of the request as long as somebody watches.
+    drop(watching);
+    is_clean(&[values, vec![token]].concat());
 }
 
 /// An agent that delivers a secret of AWS and a file by a template, and every value that either had.
