@@ -1,7 +1,7 @@
 //! The local API: programs of this host ask for the secrets of the deliveries, in whatever language they are written.
 //!
 //! `GET /v1/secrets/NAME` gives the newest good value, `GET /v1/watch` tells of changes, and [`aws`] has the request forms of AWS Secrets Manager. No source is
-//! asked for any of it, unless a request says so. Who may ask is decided by [`admit`] alone.
+//! asked for any of it, unless a request says so. Who may ask is decided by [`admit()`] alone.
 
 pub mod admit;
 mod answer;
