@@ -21,7 +21,7 @@ impl Program {
         let mut group =
             Group::start(&mut self.question(argument)).map_err(|error| Failure::not_started(&error))?;
         // Before it knows what to do: nothing is done unguarded.
-        self.guard(&mut group);
+        self.watch_over(&mut group);
         let mut answer = Zeroizing::new(Vec::with_capacity(Self::ANSWER + 1));
         let ended = tokio::time::timeout(self.timeout, group.converse(input, &mut answer)).await;
         let ended = self.judge(group, ended.ok()).await;
@@ -37,7 +37,7 @@ impl Program {
     }
 
     /// Has the group be guarded. Without a guard it is no worse than it was: what is under way is better ended than left.
-    fn guard(&self, group: &mut Group) {
+    fn watch_over(&self, group: &mut Group) {
         if let Some(Err(error)) = self.guard.as_ref().map(|guard| group.guarded_by(guard)) {
             warn!(program = %self, %error, "it has no guard: it may outlive this process");
         }
