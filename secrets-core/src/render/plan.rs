@@ -93,16 +93,28 @@ impl FilePlan {
         files.filter_map(|file| file.template.check(names).err()).collect()
     }
 
-    /// Tells whether a generation with the files at `paths` is one that this plan makes of the secrets `names`: the same files, or, where
-    /// there is one per field, something of every secret. Beside files that are listed, any file may be of a field.
-    pub fn makes<'a>(&self, paths: &BTreeSet<&str>, mut names: impl Iterator<Item = &'a String>) -> bool {
-        match &self.files {
-            Some(files) => {
-                let listed: BTreeSet<_> = files.iter().map(|file| file.path.as_str()).collect();
-                if self.spread.is_empty() { listed == *paths } else { listed.is_subset(paths) }
-            }
-            None => names.all(|name| paths.iter().any(|path| path.split('/').next() == Some(name))),
-        }
+    /// Tells whether a generation is one that this plan makes of the secrets `names`: `made` has the path of each of its files, and the secrets that
+    /// it was made of.
+    ///
+    /// It has the files that are listed and no others; or, where there is one per field, something of every secret. Files of fields stand beside those
+    /// that are listed, at least one of each secret whose fields are files: which fields it had, nobody knows any more.
+    pub fn makes<'a>(
+        &self,
+        made: &BTreeMap<&str, BTreeSet<&str>>,
+        mut names: impl Iterator<Item = &'a String>,
+    ) -> bool {
+        let Some(files) = &self.files else {
+            return names.all(|name| made.keys().any(|path| path.split('/').next() == Some(name)));
+        };
+        let listed: BTreeSet<_> = files.iter().map(|file| file.path.as_str()).collect();
+        let (of_list, of_fields): (Vec<_>, Vec<_>) =
+            made.iter().partition(|(path, _)| listed.contains(*path));
+        let spread: BTreeSet<_> = self.spread.iter().map(|spread| spread.secret.as_str()).collect();
+        let sources: BTreeSet<_> = of_fields.iter().flat_map(|(_, secrets)| (*secrets).clone()).collect();
+        let is_field = |path: &str, secrets: &BTreeSet<&str>| !path.contains('/') && secrets.len() == 1;
+        of_list.len() == listed.len()
+            && of_fields.iter().all(|(path, secrets)| is_field(path, secrets))
+            && sources == spread
     }
 
     /// Tells whether a file at `path` may be among those that it makes.

@@ -569,12 +569,8 @@ fn without_files_each_field_is_one() {
     );
 }
 
-/// Renders the fields of `secrets` beside the files that are listed, with a text of their own.
-fn spread(
-    secrets: &[&str],
-    listed: &[&str],
-    inputs: &BTreeMap<String, RenderInput>,
-) -> Result<Vec<(String, String)>> {
+/// Plans the fields of `secrets` beside the files that are listed, with a text of their own.
+fn spread_plan(secrets: &[&str], listed: &[&str]) -> FilePlan {
     let mode = "0400".parse().unwrap();
     let file = |path: &&str| FileSpec {
         path: path.parse().unwrap(),
@@ -582,15 +578,45 @@ fn spread(
         mode,
     };
     let spread = secrets.iter().map(|secret| FieldsSpec { secret: (*secret).into(), mode }).collect();
-    let plan = FilePlan::try_new(listed.iter().map(file).collect()).unwrap().with_fields_of(spread);
+    FilePlan::try_new(listed.iter().map(file).collect()).unwrap().with_fields_of(spread)
+}
+
+fn spread(
+    secrets: &[&str],
+    listed: &[&str],
+    inputs: &BTreeMap<String, RenderInput>,
+) -> Result<Vec<(String, String)>> {
+    let plan = spread_plan(secrets, listed);
     let payload = plan.render(inputs)?;
-    let paths = payload.files.keys().map(|path| path.as_str()).collect();
-    assert!(plan.makes(&paths, inputs.keys()) && paths.iter().all(|path| plan.may_make(path)));
-    assert!(listed.is_empty() || !plan.makes(&BTreeSet::new(), inputs.keys()));
+    let sources = |file: &crate::payload::PayloadFile| file.secrets.clone();
+    let made: Vec<_> = payload.files.iter().map(|(path, file)| (path.as_str(), sources(file))).collect();
+    let made = made.iter().map(|(path, secrets)| (*path, secrets.iter().map(String::as_str).collect()));
+    assert!(plan.makes(&made.collect(), inputs.keys()));
+    assert!(payload.files.keys().all(|path| plan.may_make(path.as_str())));
     let shown = |(path, file): (&crate::payload::FilePath, &crate::payload::PayloadFile)| {
         (path.to_string(), file.content.expose_text().unwrap().to_owned())
     };
     Ok(payload.files.iter().map(shown).collect())
+}
+
+#[test]
+fn a_generation_of_another_layout_is_not_one_of_fields() {
+    type Made<'a> = &'a [(&'a str, &'a [&'a str])];
+    let makes = |listed: &[&str], made: Made<'_>| {
+        let made = made.iter().map(|(path, secrets)| (*path, secrets.iter().copied().collect()));
+        spread_plan(&["a", "b"], listed).makes(&made.collect(), [].iter())
+    };
+    let fields: Made<'_> = &[("user", &["a"]), ("on", &["b"])];
+    assert!(makes(&[], fields));
+    assert!(makes(&["url"], &[fields, &[("url", &["a", "b"])]].concat()));
+    assert!(makes(&["url"], &[fields, &[("url", &[])]].concat()));
+    assert!(!makes(&[], &[]), "what `on_forbidden: delete` leaves");
+    assert!(!makes(&[], &[("user", &["a"])]), "nothing of b");
+    assert!(!makes(&["url"], fields), "nothing of the list");
+    assert!(!makes(&["url"], &[("url", &["a", "b"])]), "nothing but the list");
+    for other in [("a/user", &["a"][..]), ("old", &["c"]), ("old", &["a", "b"]), ("old", &[])] {
+        assert!(!makes(&[], &[fields, &[other]].concat()), "{other:?}");
+    }
 }
 
 #[test]

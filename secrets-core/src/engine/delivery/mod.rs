@@ -189,8 +189,12 @@ impl Delivery {
         if secrets.any(|secret| secret.lease_deadline.is_some()) {
             return false;
         }
-        let paths = manifest.files.keys().map(String::as_str).collect();
-        manifest.delivery == self.config.name && self.config.files.makes(&paths, self.values.inputs.keys())
+        let made = manifest.files.iter().map(|(path, file)| {
+            let secrets = file.secrets.iter().map(|secret| secret.name.as_str());
+            (path.as_str(), secrets.collect())
+        });
+        manifest.delivery == self.config.name
+            && self.config.files.makes(&made.collect(), self.values.inputs.keys())
     }
 
     /// Delivers until `stop` says true; what is being written or told then comes to its end first.
