@@ -164,17 +164,29 @@ fn source<'s>(
     stores: &'s Stores,
     namespace: Option<&str>,
 ) -> Option<&'s Store> {
-    let own = section.section("sourceRef");
-    let Some(mut own) = own else {
-        if store.is_none() {
-            section.mistake("has no store: the manifest needs `secretStoreRef`");
+    let own = section.item("sourceRef");
+    let named = match &own {
+        Some(own) => {
+            let mut own = own.section()?;
+            let generator = own.item("generatorRef");
+            let named = own.item("storeRef");
+            own.finish();
+            if let Some(generator) = generator {
+                generator
+                    .mistake("Keywheel has no generators; a dynamic secret of Vault is read by its path");
+                return None;
+            }
+            named
         }
-        return store.flatten();
+        None => None,
     };
-    own.refuse("generatorRef", "Keywheel has no generators; a dynamic secret of Vault is read by its path");
-    let named = own.item("storeRef");
-    own.finish();
-    stores.find(&named?, namespace)
+    if let Some(named) = named {
+        return stores.find(&named, namespace);
+    }
+    if store.is_none() {
+        section.mistake("has no store: the manifest needs `secretStoreRef`");
+    }
+    store.flatten()
 }
 
 /// Reads a key of the `Secret`, which is the name of a file.

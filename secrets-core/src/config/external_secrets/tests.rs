@@ -459,6 +459,28 @@ fn a_secret_has_the_store_of_its_own_namespace() {
 }
 
 #[test]
+fn an_entry_has_the_store_of_the_manifest_unless_it_names_one() {
+    let other = STORE.replace("{name: vault}", "{name: other}").replace("path: secret", "path: more");
+    let delivery = |source: &str, spec: &str| -> Result<[String; 2], Vec<String>> {
+        let lines = format!(
+            "  data: [{{secretKey: a, sourceRef: {source}, remoteRef: {{key: x}}}}]\n  dataFrom: [{{sourceRef: {source}, extract: {{key: z}}}}]\n"
+        );
+        let root = translate(&format!("{STORE}{other}{spec}{lines}"))?;
+        let secrets = root["deliveries"][0]["secrets"].clone();
+        Ok(["a", "extract"].map(|name| secrets[name]["ref"].as_str().unwrap().to_owned()))
+    };
+    for own in ["{}", "{storeRef: null}", "null"] {
+        let expected = ["store_vault://secret/x?kv=2", "store_vault://secret/z?kv=2"].map(str::to_owned);
+        assert_eq!(delivery(own, SECRET), Ok(expected), "{own}");
+    }
+    let expected = ["store_other://more/x?kv=2", "store_other://more/z?kv=2"].map(str::to_owned);
+    assert_eq!(delivery("{storeRef: {name: other}}", SECRET), Ok(expected));
+    let without = SECRET.replace("  secretStoreRef: {name: vault}\n", "");
+    let mistakes = delivery("{}", &without).unwrap_err();
+    assert!(mistakes.len() == 2 && mistakes.iter().all(|said| said.contains("has no store")), "{mistakes:?}");
+}
+
+#[test]
 fn what_manifests_cannot_say_stands_beside_them() {
     let own = "admin: {listen: '127.0.0.1:1'}\nproviders: {mine: {kind: memory}}\n---\n";
     let root = translate(&format!("{own}{STORE}{SECRET}  dataFrom: [{{extract: {{key: x}}}}]\n")).unwrap();
