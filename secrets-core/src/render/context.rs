@@ -5,11 +5,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use minijinja::Error;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
+use minijinja::{Error, State};
 
 use crate::render::engine::{self, FUNCTIONS};
+use crate::render::failure::said;
+use crate::render::keys::{self, NoKeys};
 use crate::render::plan::RenderInput;
+use crate::secret::{Secret, Version};
 use crate::value::Value as SecretField;
 
 /// The variables: one per secret.
@@ -212,6 +215,30 @@ impl fmt::Debug for Place {
     }
 }
 
+/// Gives the fields of a secret, of a structure in it, or of a text that is a JSON object, by the keys that they have in a Kubernetes `Secret`.
+pub(super) fn secret_keys(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
+    let place = value.downcast_object::<Place>();
+    let fields = match place.as_ref().and_then(|place| place.found()) {
+        Some(Found::Map(fields)) => keys::of_fields(fields),
+        _ => keys::of_text(value.as_bytes().unwrap_or_default()),
+    };
+    let fields = fields.map_err(|why| match why {
+        NoKeys::Same(_) => said("two fields would have one key in a Secret"),
+        NoKeys::NoFields => {
+            said("the filter takes fields, and this is neither a structure nor a text that is a JSON object")
+        }
+    })?;
+    state.consume_fuel(fields.values().map(SecretField::size).sum::<usize>() as u64 / 64)?;
+    let secret = Secret::try_new(fields, Version::new("")).map_err(|_| said(engine::TOO_LARGE))?;
+    let place = Place {
+        input: RenderInput { secret: Arc::new(secret), field: None },
+        label: place.map_or_else(|| "the text".to_owned(), |place| place.label.clone()),
+        steps: Vec::new(),
+        notes: Notes::of(state).unwrap_or_default(),
+    };
+    Ok(Value::from_object(place))
+}
+
 /// Returns a number where that prints as it is written, else its text.
 fn number(digits: &str) -> Value {
     let integer = digits.parse::<i128>().map(Value::from);
@@ -254,7 +281,7 @@ const NOTES: &str = " notes";
 
 impl Notes {
     /// Finds the notes of the rendering that `state` belongs to.
-    pub(super) fn of(state: &minijinja::State<'_, '_>) -> Option<Arc<Self>> {
+    pub(super) fn of(state: &State<'_, '_>) -> Option<Arc<Self>> {
         state.lookup(NOTES)?.downcast_object()
     }
 

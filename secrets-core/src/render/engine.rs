@@ -28,6 +28,7 @@ pub(super) const FILTERS: &[&str] = &[
     "pem_certs",
     "pem_chain",
     "pem_key",
+    "secret_keys",
     "sha256",
     "shell",
     "urlencode",

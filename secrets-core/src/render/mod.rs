@@ -11,10 +11,12 @@ mod engine;
 mod failure;
 mod filters;
 pub mod go;
+mod keys;
 mod plan;
 mod scan;
 mod template;
 
+pub(crate) use self::keys::is_of_key;
 pub use self::plan::{FieldsSpec, FilePlan, FileSpec, RenderInput};
 pub use self::template::{Template, is_variable_name};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::{FilePath, FilePathError, Mode, Payload, PayloadFile};
 use crate::reference::FieldPath;
+use crate::render::keys;
 use crate::render::template::Template;
 use crate::secret::{Secret, SecretValue};
 use crate::value::Value;
@@ -35,7 +36,7 @@ pub struct RenderInput {
 /// A field's file has the name that the key of a Kubernetes `Secret` would have: what is no ASCII letter or digit, `-`, `_` or `.` is `_` there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldsSpec {
-    /// The secret; where its reference names a field, that is a structure, and its fields are meant.
+    /// The secret; where its reference names a field, that is a structure or a text that is a JSON object, and its fields are meant.
     pub secret: String,
     /// The files' permissions.
     pub mode: Mode,
@@ -193,31 +194,22 @@ fn render_spread(spread: &[FieldsSpec], inputs: &BTreeMap<String, RenderInput>) 
     let mut files = Files::new();
     for FieldsSpec { secret: name, mode } in spread {
         let Some(input) = inputs.get(name) else { continue };
-        let invalid = |reason: String| Error::new(ErrorKind::Invalid, "render", reason).with("secret", name);
         let fields = match input.field.as_ref().map(|field| input.secret.field(field)).transpose()? {
-            None => input.secret.fields(),
-            Some(Value::Map(fields)) => fields,
-            Some(_) => return Err(invalid("the field is no structure, whose fields could be files".into())),
+            None => keys::of_fields(input.secret.fields()),
+            Some(value) => keys::of(value),
         };
-        let mut of_this = Files::new();
-        for (field, value) in fields {
-            let path = one_component(&key_of(field), "field").map_err(|error| error.with("secret", name))?;
+        let fields = fields.map_err(|why| {
+            let reason = format!("the secret's fields cannot be files: {why}");
+            Error::new(ErrorKind::Invalid, "render", reason).with("secret", name)
+        })?;
+        for (field, value) in &fields {
+            let path = one_component(field, "field").map_err(|error| error.with("secret", name))?;
             let content =
                 content_of(value).map_err(|error| error.with("secret", name).with("file", &path))?;
-            let made = PayloadFile { content, mode: *mode, secrets: [name.clone()].into() };
-            if of_this.insert(path.clone(), made).is_some() {
-                return Err(invalid(format!("two fields would be the file {:?}", path.as_str())));
-            }
+            files.insert(path, PayloadFile { content, mode: *mode, secrets: [name.clone()].into() });
         }
-        files.extend(of_this);
     }
     Ok(files)
-}
-
-/// Returns the key that a field has in a Kubernetes `Secret`.
-fn key_of(field: &str) -> String {
-    let key = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
-    field.chars().map(key).collect()
 }
 
 fn content_of(value: &Value) -> Result<SecretValue> {

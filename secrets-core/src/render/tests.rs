@@ -634,14 +634,56 @@ fn the_fields_of_a_secret_are_files_at_the_top_unless_a_listed_one_takes_their_p
 }
 
 #[test]
+fn a_text_that_is_an_object_has_fields_too() {
+    let all = inputs(&[("a#whole", r#"{"whole": "{\"user\": \"u\", \"a key\": [1]}"}"#)]);
+    let made = spread(&["a"], &[], &all).unwrap();
+    let made: Vec<_> = made.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert_eq!(made, [("a_key", "[1]"), ("user", "u")]);
+}
+
+#[test]
+fn templates_can_take_fields_by_the_keys_that_they_have_in_kubernetes() {
+    let all = inputs(&[
+        ("a", r#"{"user": "u", "a key/é": {"deep": "d"}}"#),
+        ("text#whole", r#"{"whole": "{\"my key\": \"k\"}"}"#),
+        ("same", r#"{"x y": "hunter2", "x/y": "hunter2"}"#),
+        ("plain#x", r#"{"x": "hunter2"}"#),
+    ]);
+    let rendered = |source: &str| {
+        let template = Template::parse("t", source).unwrap();
+        template.check(&all.keys().cloned().collect()).unwrap();
+        let rendered = template.render(&Arc::new(all.clone()));
+        rendered.map(|text| text.expose_text().unwrap().to_owned()).map_err(|error| error.to_string())
+    };
+    for (source, expected) in [
+        ("{{ (a | secret_keys).user }}", "u"),
+        ("<{{ (a | secret_keys)[\"a_key__\"].deep }}>", "<d>"),
+        ("{{ (text | secret_keys)[\"my_key\"] }}", "k"),
+        ("{{ 'no' if (a | secret_keys)[\"x\"] is not defined }}", "no"),
+    ] {
+        assert_eq!(rendered(source).as_deref(), Ok(expected), "{source}");
+    }
+    for (source, why) in [
+        ("{{ (a | secret_keys)[\"a key/é\"] }}", "has no field \"a key/é\"; it has a_key__, user"),
+        ("{{ (same | secret_keys).x_y }}", "two fields would have one key"),
+        ("{{ (plain | secret_keys).x }}", "neither a structure nor a text"),
+    ] {
+        let error = rendered(source).unwrap_err();
+        assert!(error.contains(why) && !error.contains("hunter2"), "{source}: {error}");
+    }
+}
+
+#[test]
 fn fields_that_cannot_be_files_at_the_top_are_refused() {
     for (secret, json, why) in [
         ("a", r#"{"..": "hunter2"}"#, "begins with `..`"),
         ("a", r#"{"../../etc/passwd": "hunter2"}"#, "begins with `..`"),
         ("a", r#"{".": "hunter2"}"#, "component is `.`"),
         ("a", r#"{"": "hunter2"}"#, "empty component"),
-        ("a", r#"{"x y": "hunter2", "x/y": "hunter2"}"#, "two fields would be the file \"x_y\""),
-        ("a#x", r#"{"x": "hunter2"}"#, "is no structure"),
+        ("a", r#"{"x y": "hunter2", "x/y": "hunter2"}"#, "two of its fields would have the key \"x_y\""),
+        ("a#x", r#"{"x": "hunter2"}"#, "neither a structure nor a text"),
+        ("a#x", r#"{"x": "[\"hunter2\"]"}"#, "neither a structure nor a text"),
+        ("a#x", r#"{"x": 17}"#, "neither a structure nor a text"),
     ] {
         let error = spread(&["a"], &[], &inputs(&[(secret, json)])).unwrap_err();
         let said = error.to_string();

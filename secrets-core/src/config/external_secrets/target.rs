@@ -5,6 +5,7 @@ use super::template::{self, Keys};
 use crate::config::node::Place;
 use crate::config::section::Section;
 use crate::payload::FilePath;
+use crate::render::is_of_key;
 
 /// What `target.template` says.
 #[derive(Default)]
@@ -84,8 +85,7 @@ fn read_template(mut section: Section<'_>, keys: &Keys) -> Templates {
 
 /// Checks the key of a `Secret`, which is the name of a file.
 pub(super) fn check_key(key: &str) -> Result<(), String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !key.chars().all(is_plain) || key.len() > 253 {
+    if !key.chars().all(is_of_key) || key.len() > 253 {
         return Err("a key has at most 253 letters, digits, `-`, `_` and `.`".into());
     }
     key.parse::<FilePath>().map(drop).map_err(|error| error.to_string())

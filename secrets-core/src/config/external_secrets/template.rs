@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::render::go::{self, Part, Word};
+use crate::render::is_of_key;
 
 /// What a template can name.
 #[derive(Default)]
@@ -19,15 +20,16 @@ impl Keys {
             return Ok(expression.clone());
         }
         let quoted = quote(key);
-        let mut extracts = self.extracts.iter();
+        let mut extracts = self.extracts.iter().map(|secret| format!("({secret} | secret_keys)[{quoted}]"));
         let Some(first) = extracts.next() else {
             return Err(format!("there is no key {key:?}: name it in `data`"));
         };
-        let first = format!("{first}[{quoted}]");
-        Ok(extracts.fold(first, |earlier, secret| {
-            let own = format!("{secret}[{quoted}]");
-            format!("({own} if {own} is defined else {earlier})")
-        }))
+        if !key.chars().all(is_of_key) {
+            return Err(format!(
+                "there is no key {key:?}: a key has letters, digits, `-`, `_` and `.`, and what else the name of a field has is `_` there"
+            ));
+        }
+        Ok(extracts.fold(first, |earlier, own| format!("({own} if {own} is defined else {earlier})")))
     }
 }
 

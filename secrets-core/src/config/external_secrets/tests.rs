@@ -307,11 +307,17 @@ fn a_secret_s_files_are_those_of_its_keys_or_of_its_template() {
     assert_eq!(paths, ["tls.crt", "whole", "url", "a"]);
     assert_eq!(
         files(
-            "  dataFrom: [{extract: {key: x}}, {extract: {key: y}}]\n  target: {template: {data: {f: '{{ .k }}'}}}\n"
+            "  dataFrom: [{extract: {key: x}}, {extract: {key: y}}]\n  target: {template: {data: {f: '{{ .a_k }}'}}}\n"
         ),
         Ok(
-            json!([{"path": "f", "value": "{{ (key_1_extract[\"k\"] if key_1_extract[\"k\"] is defined else extract[\"k\"]) }}"}])
+            json!([{"path": "f", "value": "{{ ((key_1_extract | secret_keys)[\"a_k\"] if (key_1_extract | secret_keys)[\"a_k\"] is defined else (extract | secret_keys)[\"a_k\"]) }}"}])
         )
+    );
+    assert_mistake(
+        files(
+            "  dataFrom: [{extract: {key: x}}]\n  target: {template: {data: {f: '{{ index . \"a k\" }}'}}}\n",
+        ),
+        "is `_` there",
     );
 }
 

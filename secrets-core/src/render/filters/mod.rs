@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
-use crate::render::context::Notes;
+use crate::render::context::{Notes, secret_keys};
 use crate::render::engine;
 use crate::render::failure::said;
 
@@ -30,6 +30,7 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("pem_cert", pem::pem_cert);
     environment.add_filter("pem_chain", pem::pem_chain);
     environment.add_filter("pem_certs", pem::pem_certs);
+    environment.add_filter("secret_keys", secret_keys);
 }
 
 /// Returns the bytes that a scalar value is printed as.
