@@ -37,7 +37,7 @@
 //! # References
 //!
 //! A path is a secret's name, or its ARN, whole or without the six characters at its end. `stage` and `version-id` ask for another version than
-//! `AWSCURRENT`. The keys of a JSON object are the fields, unless `text=true` asks for the text; any other text, and `SecretBinary`, is the field `value`.
+//! `AWSCURRENT`. The keys of a JSON object are the fields, unless `text=true` asks for the text; any other text, and `SecretBinary`, is the field `value`, unless `text=false` refuses what has no keys.
 //!
 //! # Requests
 //!

@@ -20,7 +20,7 @@ use super::ferry::{FIRST, Ferry, POLL};
 use super::read::{self, AT_ONCE, Fetched};
 use super::rotate;
 use super::settings::Settings;
-use super::target::{Target, Wanted, looks_whole};
+use super::target::{Form, Target, Wanted, looks_whole};
 
 /// Reads secrets of one region, as one identity.
 pub(super) struct AwsProvider {
@@ -96,7 +96,7 @@ impl AwsProvider {
     fn whole<'a>(&self, reference: &'a SecretRef) -> Result<&'a str> {
         let target = self.target(reference)?;
         match target.version {
-            Wanted::Current if !target.is_text => Ok(target.id),
+            Wanted::Current if target.form == Form::AsFound => Ok(target.id),
             _ => {
                 let reason = "a rotation is of the secret, and not of one version or of its text: leave `stage`, `version-id` and `text` out";
                 Err(Error::config("rotate", reason))
@@ -118,7 +118,7 @@ impl Provider for AwsProvider {
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
         let read = async {
             let target = self.target(reference)?;
-            self.fetch(&target, FIRST).await?.secret(target.is_text)
+            self.fetch(&target, FIRST).await?.secret(target.form)
         };
         read.await.map_err(|error| self.place(error, reference))
     }
@@ -130,7 +130,7 @@ impl Provider for AwsProvider {
                 return Ok(None);
             }
             let fetched = self.fetch(&target, POLL).await?;
-            if fetched.version == *known { Ok(None) } else { fetched.secret(target.is_text).map(Some) }
+            if fetched.version == *known { Ok(None) } else { fetched.secret(target.form).map(Some) }
         };
         read.await.map_err(|error| self.place(error, reference))
     }

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::account::Account;
 use super::error::Refusal;
 use super::ferry::Answers;
-use super::target::{Target, Wanted, is_named};
+use super::target::{Form, Target, Wanted, is_named};
 
 /// One version of a secret as Secrets Manager holds it; wiped when dropped.
 #[derive(Debug)]
@@ -118,14 +118,14 @@ impl Fetched {
         Ok(Self { version: Version::new(version), arn, created_at: None, content })
     }
 
-    /// Makes a secret of it: the keys of a JSON object are its fields, unless `is_text`, and anything else is the field `value`.
+    /// Makes a secret of it, with the fields that it has in this form. Bytes are no text, and have keys only where they must.
     ///
     /// # Errors
-    /// More or larger fields than a secret may have.
-    pub(super) fn secret(&self, is_text: bool) -> Result<Secret> {
-        let fields = match &self.content {
-            Content::Text(text) => fields_of(text, is_text),
-            Content::Binary(bytes) => whole(bytes),
+    /// No object where there must be one; more or larger fields than a secret may have.
+    pub(super) fn secret(&self, form: Form) -> Result<Secret> {
+        let fields = match (&self.content, form) {
+            (Content::Binary(bytes), Form::AsFound) => whole(bytes),
+            (Content::Text(value) | Content::Binary(value), form) => fields_of(value, form)?,
         };
         Secret::try_new(fields, self.version.clone())
     }
@@ -141,12 +141,18 @@ impl Fetched {
     }
 }
 
-/// Reads the fields of a text: the keys of a JSON object, unless `is_text`, or the one field `value`.
-pub(super) fn fields_of(text: &SecretValue, is_text: bool) -> BTreeMap<String, Value> {
-    let bytes = text.expose_secret();
-    match !is_text && bytes.trim_ascii_start().starts_with(b"{") {
-        true => serde_json::from_slice(bytes).unwrap_or_else(|_| whole(text)),
-        false => whole(text),
+/// Reads the fields that a value has in this form.
+///
+/// # Errors
+/// No object where there must be one.
+pub(super) fn fields_of(value: &SecretValue, form: Form) -> Result<BTreeMap<String, Value>> {
+    let bytes = value.expose_secret();
+    let is_object = form != Form::Text && bytes.trim_ascii_start().starts_with(b"{");
+    let keys = is_object.then(|| serde_json::from_slice(bytes).ok()).flatten();
+    match (keys, form) {
+        (Some(keys), _) => Ok(keys),
+        (None, Form::Object) => Err(incomplete("the value is no JSON object, whose keys were asked for")),
+        (None, Form::AsFound | Form::Text) => Ok(whole(value)),
     }
 }
 
@@ -169,8 +175,20 @@ mod tests {
 
     fn names(text: &str) -> Vec<String> {
         let fetched = Fetched::new(Some("v".into()), None, Some(text.into()), None).unwrap();
-        assert_eq!(fetched.secret(true).unwrap().fields().keys().collect::<Vec<_>>(), ["value"]);
-        fetched.secret(false).unwrap().fields().keys().cloned().collect()
+        let names = |form| {
+            let secret: Result<Secret> = fetched.secret(form);
+            secret.map(|secret| secret.fields().keys().cloned().collect::<Vec<String>>())
+        };
+        assert_eq!(names(Form::Text).unwrap(), ["value"]);
+        let found = names(Form::AsFound).unwrap();
+        match names(Form::Object) {
+            Ok(keys) => assert_eq!(keys, found),
+            Err(error) => {
+                assert_eq!(found, ["value"]);
+                assert!(error.to_string().contains("no JSON object"), "{error}");
+            }
+        }
+        found
     }
 
     #[test]
@@ -180,6 +198,10 @@ mod tests {
             assert_eq!(names(text), ["value"], "{text}");
         }
         assert!(names("{}").is_empty());
+        let binary = Fetched::new(Some("v".into()), None, None, Some(br#"{"a": 1}"#.to_vec())).unwrap();
+        for (form, name) in [(Form::AsFound, "value"), (Form::Text, "value"), (Form::Object, "a")] {
+            assert!(binary.secret(form).unwrap().fields().keys().eq([name]), "{form:?}");
+        }
     }
 
     #[test]

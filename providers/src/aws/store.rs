@@ -26,7 +26,7 @@ use super::provider::AwsProvider;
 use super::read::{self, Fetched};
 use super::rotate::still_pending;
 use super::stages::{CURRENT, PENDING, Stages, describe};
-use super::target::{Target, Wanted};
+use super::target::{Form, Target, Wanted};
 
 #[async_trait]
 impl Store for AwsProvider {
@@ -117,7 +117,7 @@ impl Shelf<'_> {
             let reason = "the secret is binary: a rotation replaces texts, and fields of JSON";
             return Err(Error::new(ErrorKind::Unsupported, "read", reason));
         }
-        let (fields, written_at) = (fetched.secret(false)?.into_fields(), fetched.created_at);
+        let (fields, written_at) = (fetched.secret(Form::AsFound)?.into_fields(), fetched.created_at);
         Ok(Document { fields: Some(fields), revision: revision(Some(current)), written_at })
     }
 
@@ -258,7 +258,7 @@ impl Shelf<'_> {
     }
 
     async fn fetch(&self, version: &str) -> Result<std::sync::Arc<Fetched>> {
-        let target = Target { id: self.id, version: Wanted::Id(version), is_text: false };
+        let target = Target { id: self.id, version: Wanted::Id(version), form: Form::AsFound };
         self.allowed("GetSecretValue", read::one(self.account, self.client, &target).await)
     }
 

@@ -11,8 +11,18 @@ pub(super) struct Target<'a> {
     /// The secret's name or ARN, as it is sent.
     pub(super) id: &'a str,
     pub(super) version: Wanted<'a>,
-    /// Whether the secret is its text, also where that is a JSON object.
-    pub(super) is_text: bool,
+    pub(super) form: Form,
+}
+
+/// What the fields of a value are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form {
+    /// The keys of a JSON object; of anything else the one field `value`.
+    AsFound,
+    /// The one field `value`, also where it is a JSON object.
+    Text,
+    /// The keys of a JSON object, which it must be.
+    Object,
 }
 
 /// Which version of a secret is wanted.
@@ -53,19 +63,22 @@ impl<'a> Target<'a> {
                 return Err(wrong("`version-id` must have 32 to 64 characters; a label is `stage`".into()));
             }
         };
-        Ok(Self { id, version, is_text: is_text(reference)? })
+        Ok(Self { id, version, form: Form::of(reference)? })
     }
 }
 
-/// Tells whether a reference asks for the text as it is.
-///
-/// # Errors
-/// [`ErrorKind::Config`](keywheel_core::ErrorKind::Config) where it asks for anything else.
-pub(super) fn is_text(reference: &SecretRef) -> Result<bool> {
-    match reference.parameters().get("text").map(String::as_str) {
-        None => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Error::config("check reference", "`text` must be true, or left out")),
+impl Form {
+    /// Returns the form that a reference asks for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](keywheel_core::ErrorKind::Config) where it asks for anything else.
+    pub(super) fn of(reference: &SecretRef) -> Result<Self> {
+        match reference.parameters().get("text").map(String::as_str) {
+            None => Ok(Self::AsFound),
+            Some("true") => Ok(Self::Text),
+            Some("false") => Ok(Self::Object),
+            Some(_) => Err(Error::config("check reference", "`text` must be true or false, or left out")),
+        }
     }
 }
 
@@ -186,7 +199,7 @@ mod tests {
             ("db?version-id=AWSPREVIOUS", "32 to 64"),
             ("db?stage=", "empty"),
             ("db?versionid=x", "stage, version-id"),
-            ("db?text=false", "must be true"),
+            ("db?text=no", "must be true or false"),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -5,7 +5,7 @@
 //! # References
 //!
 //! `ssm://NAME` is one parameter: `ssm:///prod/orders/db` (or without the third slash), or an ARN. `version=3` and `label=NAME` ask for another
-//! version than the newest. A value that is a JSON object gives its keys as fields, unless `text=true` asks for the text; any other is the field `value`.
+//! version than the newest. A value that is a JSON object gives its keys as fields, unless `text=true` asks for the text; any other is the field `value`, unless `text=false` refuses what has no keys.
 //! A `SecureString` is decrypted.
 //!
 //! `ssm:///prod/orders/`, with a slash at the end, is all parameters below the path: each is a field, by its name from there on.

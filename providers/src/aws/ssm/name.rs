@@ -3,18 +3,13 @@
 use keywheel_core::provider::only_parameters;
 use keywheel_core::{Error, Result, SecretRef};
 
-use crate::aws::target::is_text;
+use crate::aws::target::Form;
 
 /// One parameter, or all below a path.
 #[derive(Debug, PartialEq)]
 pub(super) enum Target {
     /// The parameter's name or ARN with its selector (`/prod/db:3`), as it is sent.
-    One {
-        id: String,
-        version: Option<u64>,
-        /// Whether the parameter is its text, also where that is a JSON object.
-        is_text: bool,
-    },
+    One { id: String, version: Option<u64>, form: Form },
     /// The path, with a slash at its end.
     Below(String),
 }
@@ -27,7 +22,7 @@ impl Target {
     pub(super) fn of(reference: &SecretRef) -> Result<Self> {
         let wrong = |reason: &str| Err(Error::config("check reference", reason));
         only_parameters(reference, &["label", "version", "text"])?;
-        let is_text = is_text(reference)?;
+        let form = Form::of(reference)?;
         let path = reference.path();
         if let Some(rest) = path.strip_prefix("arn:") {
             let parts: Vec<&str> = rest.split(':').collect();
@@ -61,15 +56,17 @@ impl Target {
             (None, None) => None,
         };
         match (name.ends_with('/'), selector) {
-            (true, None) if is_text => wrong("`text` is of one parameter, and the path names all below it"),
+            (true, None) if form != Form::AsFound => {
+                wrong("`text` is of one parameter, and the path names all below it")
+            }
             (true, Some(_)) => {
                 wrong("`version` and `label` are of one parameter, and the path names all below it")
             }
             (true, None) => Ok(Self::Below(name)),
             (false, Some((selector, version))) => {
-                Ok(Self::One { id: format!("{name}:{selector}"), version, is_text })
+                Ok(Self::One { id: format!("{name}:{selector}"), version, form })
             }
-            (false, None) => Ok(Self::One { id: name, version: None, is_text }),
+            (false, None) => Ok(Self::One { id: name, version: None, form }),
         }
     }
 }
@@ -85,11 +82,11 @@ mod tests {
 
     #[test]
     fn a_reference_names_a_parameter_or_all_below_a_path() {
-        let one = |id: &str, version| Ok(Target::One { id: id.into(), version, is_text: false });
+        let one = |id: &str, version| Ok(Target::One { id: id.into(), version, form: Form::AsFound });
         assert_eq!(target("plain"), one("plain", None));
         assert_eq!(target("/prod/db"), one("/prod/db", None));
         assert_eq!(target("prod/db?version=3"), one("/prod/db:3", Some(3)));
-        let text = Target::One { id: "/prod/db".into(), version: None, is_text: true };
+        let text = Target::One { id: "/prod/db".into(), version: None, form: Form::Text };
         assert_eq!(target("/prod/db?text=true"), Ok(text));
         assert_eq!(target("/prod/db?label=live"), one("/prod/db:live", None));
         let arn = "arn:aws:ssm:eu-west-1:1:parameter/prod/db";
@@ -106,7 +103,7 @@ mod tests {
             ("/prod/db?version=1&label=x", "leave one of them out"),
             ("/prod/?version=1", "all below it"),
             ("/prod/?text=true", "all below it"),
-            ("/prod/db?text=no", "must be true"),
+            ("/prod/db?text=no", "must be true or false"),
             ("/prod/db?stage=x", "label, version, text"),
             ("arn:aws:secretsmanager:eu-west-1:1:secret:db", "ARN of a parameter"),
         ] {

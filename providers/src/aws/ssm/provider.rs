@@ -61,7 +61,7 @@ impl Provider for SsmProvider {
     async fn read(&self, reference: &SecretRef) -> Result<Secret> {
         let read = async {
             match Target::of(reference)? {
-                Target::One { id, is_text, .. } => self.fetch(&id, FIRST).await?.secret(is_text),
+                Target::One { id, form, .. } => self.fetch(&id, FIRST).await?.secret(form),
                 Target::Below(path) => read::below(&self.account, self.client().await?, &path).await,
             }
         };
@@ -73,12 +73,12 @@ impl Provider for SsmProvider {
             let secret = match Target::of(reference)? {
                 // A version that is named does not change.
                 Target::One { version: Some(_), .. } => return Ok(None),
-                Target::One { id, is_text, .. } => {
+                Target::One { id, form, .. } => {
                     let fetched = self.fetch(&id, POLL).await?;
                     if fetched.version == *known {
                         return Ok(None);
                     }
-                    fetched.secret(is_text)?
+                    fetched.secret(form)?
                 }
                 Target::Below(path) => read::below(&self.account, self.client().await?, &path).await?,
             };

@@ -12,6 +12,7 @@ use crate::aws::account::Account;
 use crate::aws::error::Refusal;
 use crate::aws::ferry::Answers;
 use crate::aws::read::fields_of;
+use crate::aws::target::Form;
 
 /// One version of a parameter; wiped when dropped.
 #[derive(Debug)]
@@ -106,12 +107,12 @@ impl Fetched {
         })
     }
 
-    /// Makes a secret of it: the keys of a JSON object are its fields, unless `is_text`, and anything else is the field `value`.
+    /// Makes a secret of it, with the fields that it has in this form.
     ///
     /// # Errors
-    /// More or larger fields than a secret may have.
-    pub(super) fn secret(&self, is_text: bool) -> Result<Secret> {
-        Secret::try_new(fields_of(&self.value, is_text), self.version.clone())
+    /// No object where there must be one; more or larger fields than a secret may have.
+    pub(super) fn secret(&self, form: Form) -> Result<Secret> {
+        Secret::try_new(fields_of(&self.value, form)?, self.version.clone())
     }
 }
 
