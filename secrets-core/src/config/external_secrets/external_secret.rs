@@ -20,6 +20,8 @@ struct Delivery {
     keys: Keys,
     extracts: Vec<(String, Place)>,
     data: Vec<(String, Place)>,
+    /// Whether something is missing: it is wrong, or its store is.
+    is_partial: bool,
 }
 
 /// Reads a manifest into a delivery; notes what is wrong.
@@ -71,6 +73,9 @@ pub(super) fn read(manifest: Manifest<'_>, stores: &Stores) -> Option<Node> {
     let directory = directory(&mut annotations, &target_name.unwrap_or_else(|| name.clone()), place);
     annotations.finish();
     spec.finish();
+    if delivery.is_partial {
+        return None;
+    }
     let secrets = std::mem::take(&mut delivery.secrets);
     let entries = [
         ("name", text(place, name)),
@@ -82,11 +87,15 @@ pub(super) fn read(manifest: Manifest<'_>, stores: &Stores) -> Option<Node> {
 }
 
 impl Delivery {
+    /// Adds the fields of a secret; where that has a mistake, only so far that templates may name them.
     fn extract(&mut self, remote: Option<Remote>, refresh: Option<&Node>) {
-        let Some(remote) = remote else { return };
         let variable = self.variable("extract");
-        self.extracts.push((variable.clone(), remote.place));
         self.keys.extracts.push(variable.clone());
+        let Some(remote) = remote else {
+            self.is_partial = true;
+            return;
+        };
+        self.extracts.push((variable.clone(), remote.place));
         self.secret(variable, &remote, refresh);
     }
 
@@ -99,6 +108,7 @@ impl Delivery {
         let variable = self.variable(&key);
         let Some(remote) = remote else {
             self.keys.data.insert(key, variable);
+            self.is_partial = true;
             return;
         };
         let form = match (remote.is_encoded, remote.is_property) {

@@ -43,7 +43,10 @@ pub(super) fn translate(configuration: &mut Node, manifests: &[Node], mistakes: 
     let mut known = Stores::default();
     for manifest in stores {
         let (place, before) = (manifest.place, mistakes.count());
-        let (store, provider) = Store::read(manifest);
+        let (mut store, provider) = Store::read(manifest);
+        if mistakes.count() != before {
+            store.backend = None;
+        }
         let name = store.provider.clone();
         known.add(store, place, mistakes);
         if let Some(provider) = provider.filter(|_| mistakes.count() == before) {

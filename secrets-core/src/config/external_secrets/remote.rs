@@ -74,16 +74,17 @@ pub(super) fn read(item: &Item<'_>, store: Option<&Store>, purpose: Purpose) -> 
     let (key, store) = (key?, store?);
     let backend = store.backend.as_ref()?;
     let name: String = key.parse()?;
-    let mut target = backend.target(&name);
+    let mut target = backend.target(&name).map_err(|reason| key.mistake(reason)).ok()?;
     if let Some(version) = &version {
         let text: String = version.parse()?;
         let (parameter, value) = backend.version(&text).map_err(|reason| version.mistake(reason)).ok()?;
         target.parameters.insert(parameter.into(), value);
     }
-    // Without a property, a value of AWS is delivered as the text that it is, also where that is JSON.
-    let is_whole = field.is_none() && purpose == Purpose::Data && !matches!(backend, Backend::Vault { .. });
-    if is_whole {
-        target.parameters.insert("text".into(), "true".into());
+    // A value of AWS is delivered as the text that it is, also where that is JSON, or has fields, and then must be JSON.
+    let is_of_aws = !matches!(backend, Backend::Vault { .. });
+    let is_whole = field.is_none() && purpose == Purpose::Data && is_of_aws;
+    if is_of_aws {
+        target.parameters.insert("text".into(), is_whole.to_string());
     }
     let field = if is_whole { Some("value".to_owned()) } else { field };
     let Target { path, parameters } = target;
@@ -94,8 +95,8 @@ pub(super) fn read(item: &Item<'_>, store: Option<&Store>, purpose: Purpose) -> 
 
 impl Backend {
     /// Names the secret under `key`, as the operator's own providers do.
-    fn target(&self, key: &str) -> Target {
-        match self {
+    fn target(&self, key: &str) -> Result<Target, &'static str> {
+        let target = match self {
             Self::Vault { mount: Some(mount), kv } => {
                 let below = key.strip_prefix(mount).and_then(|rest| rest.strip_prefix('/'));
                 let path = match (below, kv) {
@@ -106,6 +107,9 @@ impl Backend {
                 Target { path: format!("{mount}/{path}"), parameters: kv.parameters(!mount.contains('/')) }
             }
             Self::Vault { mount: None, kv: Kv::V1 } => Target { path: key.into(), ..Target::default() },
+            Self::Vault { mount: None, .. } if key.starts_with('/') => {
+                return Err("must begin with the mount, and not with a slash: the store has no `path`");
+            }
             // A path of the API names the mount itself, which may have several parts.
             Self::Vault { mount: None, kv } => match key.split_once("/data/") {
                 Some((mount, path)) => Target {
@@ -117,22 +121,37 @@ impl Backend {
             Self::SecretsManager { prefix } | Self::ParameterStore { prefix } => {
                 Target { path: format!("{prefix}{key}"), ..Target::default() }
             }
+        };
+        match self {
+            Self::Vault { .. } => {
+                // As the client of Vault does, which the operator uses.
+                let parts: Vec<&str> = target.path.split('/').filter(|part| !part.is_empty()).collect();
+                match parts.len() {
+                    0 | 1 => Err("must be the path of a secret below its mount"),
+                    _ => Ok(Target { path: parts.join("/"), ..target }),
+                }
+            }
+            Self::ParameterStore { .. } if target.path.ends_with('/') => {
+                Err("must be the name of one parameter: all below a path are read in Keywheel's own form")
+            }
+            _ => Ok(target),
         }
     }
 
     /// Returns the parameter of a reference that asks for a version.
     fn version(&self, version: &str) -> Result<(&'static str, String), &'static str> {
-        let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = version.bytes().all(|byte| byte.is_ascii_digit());
+        let is_good = version.parse::<u64>().is_ok_and(|number| number > 0);
         match self {
             Self::Vault { kv: Kv::V1, .. } => Err("goes with version v2 of KV"),
-            Self::Vault { .. } if is_number => Ok(("version", version.into())),
-            Self::Vault { .. } => Err("must be a whole number from 1"),
-            Self::SecretsManager { .. } => Ok(match version.strip_prefix("uuid/") {
-                Some(id) => ("version-id", id.into()),
-                None => ("stage", version.into()),
-            }),
-            Self::ParameterStore { .. } if is_number => Ok(("version", version.into())),
-            Self::ParameterStore { .. } => Ok(("label", version.into())),
+            Self::Vault { .. } | Self::ParameterStore { .. } if is_good => Ok(("version", version.into())),
+            Self::ParameterStore { .. } if !is_number => Ok(("label", version.into())),
+            Self::Vault { .. } | Self::ParameterStore { .. } => Err("must be a whole number from 1"),
+            Self::SecretsManager { .. } => match version.strip_prefix("uuid/") {
+                Some(id) if VERSION_ID.contains(&id.len()) => Ok(("version-id", id.into())),
+                Some(_) => Err("must be `uuid/` and an id of 32 to 64 characters, or a label"),
+                None => Ok(("stage", version.into())),
+            },
         }
     }
 }
@@ -186,3 +205,6 @@ fn read_property(item: &Item<'_>) -> Option<String> {
     }
     Some(property)
 }
+
+/// How long the id of a version is in Secrets Manager.
+const VERSION_ID: std::ops::RangeInclusive<usize> = 32..=64;

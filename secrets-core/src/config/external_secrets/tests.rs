@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::config::node::{Content, Node};
-use crate::config::section::Mistakes;
+use crate::config::section::{Mistake, Mistakes};
 use crate::config::{Config, read_manifests};
 use crate::environment::Environment;
 use crate::registry::Registry;
@@ -242,7 +242,9 @@ fn keys_are_named_as_the_operator_names_them() {
         ("path: team/kv,", "{key: team/kv/data/foo, version: 3}", "team/kv/foo?version=3"),
         ("path: secret, version: v1,", "{key: foo}", "secret/foo"),
         ("path: secret, version: v1,", "{key: secret/data/foo}", "secret/data/foo"),
-        ("", "{key: secret/foo/bar}", "secret/foo/bar?kv=2"),
+        ("path: secret,", "{key: /orders//db/}", "secret/orders/db?kv=2"),
+        ("version: v1,", "{key: /kv//a}", "kv/a"),
+        ("", "{key: secret//foo/bar}", "secret/foo/bar?kv=2"),
         ("", "{key: secret/data/foo}", "secret/foo?kv=2"),
         ("", "{key: team/kv/data/foo}", "team/kv/foo"),
         ("version: v1,", "{key: database/creds/app, property: username}", "database/creds/app#username"),
@@ -252,12 +254,20 @@ fn keys_are_named_as_the_operator_names_them() {
     }
     let aws = |service: &str| format!("{{aws: {{service: {service}, region: eu-west-1, prefix: p/}}}}");
     for (service, remote, expected) in [
-        ("SecretsManager", "{key: a, property: x}", "p/a#x"),
+        ("SecretsManager", "{key: a, property: x}", "p/a?text=false#x"),
         ("SecretsManager", "{key: a}", "p/a?text=true#value"),
-        ("SecretsManager", "{key: a, property: x, version: AWSPREVIOUS}", "p/a?stage=AWSPREVIOUS#x"),
-        ("SecretsManager", "{key: a, property: x, version: uuid/7}", "p/a?version-id=7#x"),
+        (
+            "SecretsManager",
+            "{key: a, property: x, version: AWSPREVIOUS}",
+            "p/a?stage=AWSPREVIOUS&text=false#x",
+        ),
+        (
+            "SecretsManager",
+            "{key: a, version: uuid/01234567-89ab-cdef-0123-456789abcdef}",
+            "p/a?text=true&version-id=01234567-89ab-cdef-0123-456789abcdef#value",
+        ),
         ("ParameterStore", "{key: a, version: 3}", "p/a?text=true&version=3#value"),
-        ("ParameterStore", "{key: a, property: x, version: stable}", "p/a?label=stable#x"),
+        ("ParameterStore", "{key: a, property: x, version: stable}", "p/a?label=stable&text=false#x"),
     ] {
         assert_eq!(reference(&aws(service), remote), Ok(format!("store_vault://{expected}")), "{remote}");
     }
@@ -265,6 +275,20 @@ fn keys_are_named_as_the_operator_names_them() {
         (vault("path: secret,"), "{property: p}", "needs `key`"),
         (vault("path: secret,"), "{key: a, version: latest}", "must be a whole number"),
         (vault("version: v1,"), "{key: secret/a, version: 1}", "goes with version v2"),
+        (vault("path: secret,"), "{key: a, version: '0'}", "must be a whole number from 1"),
+        (
+            vault("path: secret,"),
+            "{key: a, version: '99999999999999999999'}",
+            "must be a whole number from 1",
+        ),
+        (vault("path: secret,"), "{key: secret/data/}", "below its mount"),
+        (vault("path: secret,"), "{key: /}", "below its mount"),
+        (vault("version: v1,"), "{key: a}", "below its mount"),
+        (vault(""), "{key: a}", "below its mount"),
+        (vault(""), "{key: /secret/a}", "must begin with the mount"),
+        (aws("SecretsManager"), "{key: a, version: uuid/7}", "an id of 32 to 64 characters"),
+        (aws("ParameterStore"), "{key: a, version: 0}", "must be a whole number from 1"),
+        (aws("ParameterStore"), "{key: a/}", "the name of one parameter"),
         (vault("path: secret,"), "{key: ../a}", "segment"),
         (vault("path: secret,"), "{key: \"a\\u0007b\"}", "control character"),
         (vault("path: secret,"), "{key: a, property: 'users.#.name'}", "reads no queries"),
@@ -448,6 +472,17 @@ kind: PushSecret
 }
 
 #[test]
+fn a_faulty_store_makes_no_mistake_elsewhere() {
+    let wrong = STORE.replace("mountPath: kubernetes, role: app", "mountPath: kubernetes");
+    let lines = "  data: [{secretKey: a, remoteRef: {key: x}}]\n  dataFrom: [{extract: {key: z}}]\n  target: {template: {data: {f: '{{ .a }}{{ .b }}'}}}\n";
+    let text = format!("{wrong}{SECRET}{lines}");
+    assert_mistake(translate(&text), "needs `role`");
+    let read = Config::parse("a.yaml".as_ref(), &text, &Registry::default(), &Environment::default());
+    let mistakes = read.unwrap_err();
+    assert_eq!(mistakes.mistakes().len(), 1, "{mistakes}");
+}
+
+#[test]
 fn a_secret_has_the_store_of_its_own_namespace() {
     let of = |store: &str, secret: &str| {
         let text = format!("{STORE}{SECRET}  dataFrom: [{{extract: {{key: x}}}}]\n")
@@ -505,6 +540,114 @@ fn what_manifests_cannot_say_stands_beside_them() {
     assert_eq!(translate(&text).unwrap()["deliveries"][0]["directory"], "/run/mine");
 }
 
+/// Manifests with every mapping that is read.
+const WHOLE: &str = "\
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {name: vault, annotations: {keywheel.dev/token-file: /t, keywheel.dev/ca-file: /c}}
+spec:
+  provider:
+    vault:
+      server: https://vault.test
+      path: secret
+      caProvider: {type: Secret, name: a, key: b}
+      auth: {kubernetes: {role: app, serviceAccountRef: {name: app}, secretRef: {name: a, key: b}}}
+---
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {name: jwt}
+spec:
+  provider:
+    vault:
+      server: https://vault.test
+      auth: {jwt: {role: app, kubernetesServiceAccountToken: {serviceAccountRef: {name: app}}}}
+---
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {name: role, annotations: {keywheel.dev/role-id-file: /r, keywheel.dev/secret-id-file: /s}}
+spec:
+  provider:
+    vault:
+      server: https://vault.test
+      auth: {appRole: {path: approle, roleRef: {name: a, key: b}, secretRef: {name: a, key: b}}}
+---
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {name: token, annotations: {keywheel.dev/token-file: /t}}
+spec: {provider: {vault: {server: https://vault.test, auth: {tokenSecretRef: {name: a, key: b}}}}}
+---
+apiVersion: external-secrets.io/v1
+kind: ClusterSecretStore
+metadata: {name: aws}
+spec:
+  provider:
+    aws: {service: SecretsManager, region: eu-west-1, auth: {jwt: {serviceAccountRef: {name: app}}}}
+---
+apiVersion: external-secrets.io/v1
+kind: ExternalSecret
+metadata: {name: orders, annotations: {keywheel.dev/directory: /run/secrets/orders}}
+spec:
+  secretStoreRef: {name: vault}
+  data:
+  - secretKey: a
+    sourceRef: {storeRef: {name: aws, kind: ClusterSecretStore}}
+    remoteRef: {key: x}
+  dataFrom:
+  - sourceRef: {storeRef: {name: vault}}
+    extract: {key: z}
+  target: {template: {engineVersion: v2, data: {f: '{{ .a }}'}}}
+";
+
+/// Adds an entry to the mapping of `node` that is `at`th; returns its path, or how many mappings there are.
+fn add_unknown(node: &mut Node, at: &mut usize, path: &str) -> Option<String> {
+    let place = node.place;
+    let mut within: Vec<(String, &mut Node)> = match &mut node.content {
+        Content::Map(entries) => {
+            if *at == 0 {
+                let content = Content::Text("1".into());
+                entries.push(("unheardOf".into(), place, Node { content, place, expanded: false }));
+                return Some(path.to_owned());
+            }
+            *at -= 1;
+            entries.iter_mut().map(|(key, _, node)| (key.clone(), node)).collect()
+        }
+        Content::List(items) => {
+            items.iter_mut().enumerate().map(|(index, node)| (index.to_string(), node)).collect()
+        }
+        _ => return None,
+    };
+    within.iter_mut().find_map(|(key, node)| add_unknown(node, at, &format!("{path}.{key}")))
+}
+
+#[test]
+fn a_field_that_is_not_known_is_a_mistake_wherever_it_is() {
+    let read = |documents: Vec<Node>| {
+        let mistakes = Mistakes::default();
+        read_manifests(documents, &Environment::default(), &mistakes);
+        mistakes.into_sorted()
+    };
+    let documents = || serde_saphyr::from_multiple::<Node>(WHOLE).unwrap();
+    assert_eq!(read(documents()), []);
+    // What is there for the cluster, and keys that are the user's own.
+    let is_free = |path: &str| path.ends_with(".metadata") || path.ends_with(".annotations");
+    let mut tried = Vec::new();
+    for document in 0..documents().len() {
+        for at in 0.. {
+            let mut documents = documents();
+            let Some(path) = add_unknown(&mut documents[document], &mut { at }, "") else { break };
+            let mistakes = read(documents);
+            let names_it =
+                |mistake: &Mistake| format!("{} {}", mistake.setting, mistake.message).contains("unheardOf");
+            match is_free(&path) || path.ends_with(".template.data") {
+                true => assert_eq!(mistakes, [], "{path}"),
+                false => assert!(mistakes.iter().any(names_it), "{path}: {mistakes:#?}"),
+            }
+            tried.push(path);
+        }
+    }
+    assert_eq!(tried.len(), 62, "{tried:#?}");
+}
+
 /// Manifests with a part at random taken out, put elsewhere or made something else.
 fn disturbed() -> impl Strategy<Value = String> {
     let whole = format!(
@@ -548,19 +691,5 @@ proptest! {
         }
         let read = Config::parse("a.yaml".as_ref(), &text, &Registry::default(), &Environment::default());
         prop_assert!(read.is_ok() || !read.unwrap_err().mistakes().is_empty());
-    }
-
-    #[test]
-    fn a_field_that_is_not_known_is_a_mistake_wherever_it_is(at in 0_usize..24) {
-        let whole = format!("{STORE}{SECRET}  data:\n  - secretKey: a\n    remoteRef:\n      key: x\n  dataFrom:\n  - extract:\n      key: y\n  target:\n    template:\n      engineVersion: v2\n");
-        let lines: Vec<&str> = whole.lines().collect();
-        let line = lines[at % lines.len()];
-        // Beside a key whose mapping goes on below, or beside a scalar: at the same depth.
-        prop_assume!(line.contains(": ") && !line.contains('{') && !line.starts_with("  -"));
-        let depth = line.len() - line.trim_start().len();
-        let mut with: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        with.insert(at % lines.len() + 1, format!("{}unheardOf: 1", " ".repeat(depth)));
-        let mistakes = translate(&with.join("\n")).unwrap_err();
-        prop_assert!(mistakes.iter().any(|mistake| mistake.contains("unheardOf")), "{mistakes:#?}");
     }
 }
