@@ -28,11 +28,14 @@ pub trait TokenIssuer: fmt::Debug + Send + Sync {
     /// Has a new token issued.
     ///
     /// # Errors
-    /// [`ErrorKind::Unauthenticated`], without a body of the issuer's.
+    /// [`ErrorKind::Unauthenticated`] when it refuses; what says that it is away when it is. Never with a body of the issuer's.
     async fn issue(&self) -> Result<SecretValue>;
 
     /// Returns what that needs of the system.
     fn needs(&self) -> Needs;
+
+    /// Names the account that the tokens are of.
+    fn account(&self) -> String;
 }
 
 impl TokenSource {
@@ -60,7 +63,7 @@ impl TokenSource {
     ///
     /// # Errors
     /// [`ErrorKind::Unauthenticated`] when the file cannot be read, is empty, too large, or holds anything that an HTTP header cannot. It is temporary:
-    /// the file may be written a moment later. Likewise when none is issued.
+    /// the file may be written a moment later. What the issuer says, when none is issued.
     pub async fn token(&self) -> Result<SecretValue> {
         match self {
             Self::Value(value) => checked(value.expose_secret(), Path::new("(given)")),

@@ -26,6 +26,12 @@ impl Purpose {
         Error::new(self.kind, self.operation, reason)
     }
 
+    /// Says that the cluster is away, or wants to be left alone: that says nothing about who asks. What fails to be told fails to be told, whatever it is.
+    fn away(self, kind: ErrorKind, reason: impl Into<String>) -> Error {
+        let kind = if self.kind == ErrorKind::Notify { self.kind } else { kind };
+        Error::new(kind, self.operation, reason).with_temporary(true)
+    }
+
     /// Finds the way to the cluster as it is at this moment: nothing is read before, and nothing is kept.
     ///
     /// # Errors
@@ -35,7 +41,8 @@ impl Purpose {
             let reason = "this is no pod of a cluster, or one without a service account's token";
             self.failed(reason).with_help("it takes a pod whose `automountServiceAccountToken` is true")
         };
-        let mut config = Config::incluster().map_err(|_| outside())?;
+        let read = tokio::task::spawn_blocking(Config::incluster).await;
+        let mut config = read.ok().and_then(std::result::Result::ok).ok_or_else(outside)?;
         self.find(&mut config).await?;
         Client::try_from(config).map_err(|_| outside())
     }
@@ -51,7 +58,7 @@ impl Purpose {
         };
         let unknown = || {
             let reason = "the host of the cluster's API server was not found";
-            self.failed(reason).with("host", name).with_temporary(true)
+            self.away(ErrorKind::Unavailable, reason).with("host", name)
         };
         let found = names::addresses(name).await.map_err(|_| unknown())?;
         let address = found.first().ok_or_else(unknown)?;
@@ -66,7 +73,7 @@ impl Purpose {
     /// Says what the cluster answered, in words of our own: `allow` is what a refusal is answered with, and `missing` what there is not.
     fn refused(self, error: &kube::Error, allow: String, missing: String) -> Error {
         let kube::Error::Api(status) = error else {
-            return self.failed("the cluster's API server cannot be reached").with_temporary(true);
+            return self.away(ErrorKind::Unavailable, "the cluster's API server cannot be reached");
         };
         match status.code {
             401 => self
@@ -74,9 +81,11 @@ impl Purpose {
                 .with_temporary(true),
             403 => self.failed("the API server refuses (403)").with_help(allow),
             404 => self.failed(format!("there is no {missing} (404)")),
-            code => self
-                .failed(format!("the API server answered {code}"))
-                .with_temporary(code == 409 || code == 429 || code >= 500),
+            429 => self.away(ErrorKind::RateLimited, "the API server wants to be asked less often (429)"),
+            code if code >= 500 => {
+                self.away(ErrorKind::Unavailable, format!("the API server answered {code}"))
+            }
+            code => self.failed(format!("the API server answered {code}")).with_temporary(code == 409),
         }
     }
 }

@@ -57,6 +57,10 @@ impl TokenRequest {
             section.mistake("`service_account` and `namespace` have lower-case letters, digits, `-` and `.`");
             is_good = false;
         }
+        if is_of_the_api(&audience) {
+            section.mistake("`audience` must not be the cluster's own API: whoever got hold of the token would be the account there");
+            is_good = false;
+        }
         if !(Self::SHORTEST..=Self::LONGEST).contains(&expiration) {
             section.mistake("`expiration` must be 10m, which is the cluster's shortest, to 1h");
             is_good = false;
@@ -115,13 +119,18 @@ impl TokenIssuer for AccountTokens {
         let asking = tokio::time::timeout(WITHIN, self.ask());
         let issued = asking.await.unwrap_or_else(|_| {
             let reason = format!("the cluster did not answer within {WITHIN:?}");
-            Err(PURPOSE.failed(reason).with_temporary(true))
+            Err(PURPOSE.away(ErrorKind::Timeout, reason))
         });
         issued.map_err(|error| error.with("service_account", &self.request.service_account))
     }
 
     fn needs(&self) -> Needs {
         self.needs.clone()
+    }
+
+    fn account(&self) -> String {
+        let TokenRequest { service_account, namespace, .. } = &self.request;
+        format!("{}/{service_account}", namespace.as_deref().unwrap_or_default())
     }
 }
 
@@ -146,6 +155,14 @@ impl Drop for Issued {
     fn drop(&mut self) {
         self.token.zeroize();
     }
+}
+
+/// Tells whether a token for `audience` would be one for the API server, by the names that it has where nobody gave it others.
+fn is_of_the_api(audience: &str) -> bool {
+    let name = audience.strip_prefix("https://").unwrap_or(audience).trim_end_matches('/');
+    let name = name.strip_suffix(":443").unwrap_or(name).to_ascii_lowercase();
+    let rest = name.strip_prefix("kubernetes").and_then(|rest| rest.strip_prefix(".default"));
+    rest.is_some_and(|rest| ["", ".svc"].contains(&rest) || rest.starts_with(".svc."))
 }
 
 /// A refusal of the cluster says nothing about what the login would be allowed: it is not a refusal of the secrets' source.

@@ -70,7 +70,11 @@ pub(super) struct JwtLogin {
 
 impl fmt::Display for JwtLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.mount, self.role.as_deref().unwrap_or_default())
+        write!(f, "{} {}", self.mount, self.role.as_deref().unwrap_or_default())?;
+        match &self.source {
+            TokenSource::Issued(issuer) => write!(f, " {}", issuer.account()),
+            TokenSource::File(_) | TokenSource::Value(_) => Ok(()),
+        }
     }
 }
 
