@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use keywheel_core::Clock;
+use keywheel_core::audit;
 use keywheel_operator::controller::{self, Allowed, Controller};
 use keywheel_operator::inject::{self, Injector};
 use keywheel_operator::webhook::{Configuration, Files, SelfIssued, Source, Webhook};
@@ -114,14 +115,10 @@ async fn source(args: CertificateArgs, kubeconfig: Option<&Path>) -> Result<Sour
     let name = args.webhook_configuration.unwrap_or_default();
     Ok(Source::SelfIssued(Box::new(SelfIssued {
         names: args.host,
-        replica: args.replica.unwrap_or_else(host),
+        replica: args.replica.unwrap_or_else(audit::host),
         life: args.certificate_life,
         configuration: Configuration::new(client, name),
     })))
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {

@@ -52,6 +52,6 @@ pub fn by() -> &'static str {
 }
 
 /// Returns the host's name, for people.
-pub(crate) fn host() -> String {
+pub fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }

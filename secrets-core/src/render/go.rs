@@ -1,4 +1,4 @@
-//! Takes the text of a Go template apart: literal text and actions, and the words of an action.
+//! Takes the text of a Go template apart: literal text and actions, and the words of an action; and writes what both translators write of it.
 //!
 //! <https://pkg.go.dev/text/template> has the rules; only what templates of the Vault Agent and of External Secrets usually have is read.
 
@@ -80,6 +80,23 @@ fn end(text: &str, spaced: bool) -> Option<(bool, &str)> {
         return Some((false, after));
     }
     text.strip_prefix("-}}").filter(|_| spaced).map(|after| (true, after))
+}
+
+/// Writes literal text as one of Keywheel's templates has it: what would be a tag there is text.
+pub fn literal(text: &str) -> String {
+    text.replace("{%", "{{ '{%' }}").replace("{#", "{{ '{#' }}")
+}
+
+/// Writes a tag of one of Keywheel's templates, between `signs` such as `{{` and `}}`.
+pub fn tag(signs: [&str; 2], trims: [bool; 2], inner: &str) -> String {
+    let [open, close] = signs;
+    let [before, after] = trims.map(|trims| if trims { "-" } else { "" });
+    format!("{open}{before} {inner} {after}{close}")
+}
+
+/// Writes a quoted text as one of Keywheel's templates has it.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn word(text: &str) -> Result<(Word, &str), String> {

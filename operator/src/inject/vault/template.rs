@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keywheel_core::SecretRef;
-use keywheel_core::render::go::{self, Part, Word};
+use keywheel_core::render::go::{self, Part, Word, quote};
 
 /// A template in Keywheel's language.
 #[derive(Debug, Eq, PartialEq)]
@@ -22,7 +22,7 @@ pub(super) fn translate(source: &str, variable: &str) -> Result<Translated, Stri
         Translation { variable, out: String::new(), secrets: BTreeMap::new(), begun: 0, open: Vec::new() };
     for part in go::parts(source)? {
         match part {
-            Part::Text(text) => translation.text(text),
+            Part::Text(text) => translation.out.push_str(&go::literal(text)),
             Part::Action { words, trims } => translation.action(&words, trims)?,
         }
     }
@@ -90,16 +90,8 @@ enum Level {
 }
 
 impl Translation<'_> {
-    /// Adds text as it is, also what would be a tag in the other language.
-    fn text(&mut self, text: &str) {
-        let escaped = text.replace("{%", "{{ '{%' }}").replace("{#", "{{ '{#' }}");
-        self.out.push_str(&escaped);
-    }
-
     fn tag(&mut self, signs: [&str; 2], trims: [bool; 2], inner: &str) {
-        let [open, close] = signs;
-        let dash = |trims: bool| if trims { "-" } else { "" };
-        self.out.push_str(&format!("{open}{} {inner} {}{close}", dash(trims[0]), dash(trims[1])));
+        self.out.push_str(&go::tag(signs, trims, inner));
     }
 
     fn action(&mut self, words: &[Word], trims: [bool; 2]) -> Result<(), String> {
@@ -239,10 +231,6 @@ fn name(word: &Word) -> &str {
         Word::Assign => ":=",
         Word::Comma => ",",
     }
-}
-
-fn quote(key: &str) -> String {
-    serde_json::Value::from(key).to_string()
 }
 
 fn unknown(words: &[&str]) -> String {

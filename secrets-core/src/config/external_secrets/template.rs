@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::render::go::{self, Part, Word};
+use crate::render::go::{self, Part, Word, quote};
 use crate::render::is_of_key;
 
 /// What a template can name.
@@ -41,17 +41,12 @@ pub(super) fn translate(source: &str, keys: &Keys) -> Result<String, String> {
     let mut out = String::with_capacity(source.len());
     for part in go::parts(source)? {
         match part {
-            // What would be a tag in the other language is text.
-            Part::Text(text) => {
-                out.push_str(&text.replace("{%", "{{ '{%' }}").replace("{#", "{{ '{#' }}"));
+            Part::Text(text) => out.push_str(&go::literal(text)),
+            Part::Action { words, trims } if words.is_empty() => {
+                out.push_str(&go::tag(["{#", "#}"], trims, ""));
             }
             Part::Action { words, trims } => {
-                let dash = |trims: bool| if trims { "-" } else { "" };
-                let (open, inner, close) = match words.is_empty() {
-                    true => ("{#", String::new(), "#}"),
-                    false => ("{{", pipeline(&words, keys)?, "}}"),
-                };
-                out.push_str(&format!("{open}{} {inner} {}{close}", dash(trims[0]), dash(trims[1])));
+                out.push_str(&go::tag(["{{", "}}"], trims, &pipeline(&words, keys)?));
             }
         }
     }
@@ -126,11 +121,6 @@ fn unknown(words: &[Word]) -> String {
         "{{{{ {words} }}}} is not understood; a key ({{{{ .KEY }}}}, {{{{ index . \"KEY\" }}}}) can go through {}, indent, nindent and replace",
         functions.join(", ")
     )
-}
-
-/// Writes a text as one of Keywheel's templates has it.
-fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// The widest indentation.
