@@ -47,7 +47,13 @@ impl Clock {
 
     /// Waits until the time of day is `at`.
     pub async fn sleep_until_time(&self, at: Timestamp) {
-        self.sleep_until(self.instant() + until(self.now(), at).min(LONGEST_SLEEP)).await;
+        loop {
+            let left = until(self.now(), at);
+            self.sleep_until(self.instant() + left.min(LONGEST_SLEEP)).await;
+            if left <= LONGEST_SLEEP {
+                return;
+            }
+        }
     }
 }
 

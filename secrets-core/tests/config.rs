@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keywheel_core::config::{Config, ConfigError, Listen, OnForbidden};
+use keywheel_core::config::{Config, ConfigError, Listen, OnForbidden, SecretConfig};
 use keywheel_core::environment::Environment;
 use keywheel_core::memory::Memory;
 use keywheel_core::registry::Registry;
@@ -61,6 +61,18 @@ fn the_fields_of_a_secret_can_be_files() {
     assert!(mistakes(&format!("deliveries:\n- name: a\n  directory: /run/a\n{good}")).is_empty());
     assert_mistake(&delivery("[{fields_of: other}]"), "5:23", "there is no secret \"other\"");
     assert_mistake(&delivery("[{fields_of: db, path: x}]"), "5:27", "unknown key `path`");
+}
+
+#[test]
+fn a_secret_can_be_read_once() {
+    let text = |refresh: &str| {
+        format!(
+            "deliveries:\n- name: a\n  directory: /run/a\n  secrets: {{db: {{ref: \"memory://db\", refresh: {refresh}}}}}\n"
+        )
+    };
+    let config = parse(&text("never")).unwrap();
+    assert_eq!(config.deliveries[0].secrets["db"].refresh, SecretConfig::NEVER);
+    assert!(mistakes(&text("ever"))[0].contains("is not a duration"));
 }
 
 #[test]

@@ -78,6 +78,8 @@ pub enum OnForbidden {
 impl SecretConfig {
     /// How often a secret is asked for when nothing is said.
     pub const DEFAULT_REFRESH: Duration = Duration::from_secs(30);
+    /// The interval of a secret that is read once: `refresh: never`.
+    pub const NEVER: Duration = Duration::MAX;
     /// The shortest interval that may be asked for.
     pub const MIN_REFRESH: Duration = Duration::from_millis(100);
 
@@ -200,7 +202,11 @@ fn read_secret(mut section: Section<'_>, providers: &BTreeSet<String>) -> Option
     if reference.is_none() {
         section.mistake("needs `ref`");
     }
-    let refresh = section.optional::<Duration>("refresh").unwrap_or(SecretConfig::DEFAULT_REFRESH);
+    let refresh = match section.item("refresh") {
+        Some(item) if item.text() == Some("never") => Some(SecretConfig::NEVER),
+        item => item.and_then(|item| item.parse()),
+    };
+    let refresh = refresh.unwrap_or(SecretConfig::DEFAULT_REFRESH);
     if refresh < SecretConfig::MIN_REFRESH {
         section.mistake("`refresh` must be at least 100ms");
     }

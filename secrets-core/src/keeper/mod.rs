@@ -27,6 +27,7 @@ use self::holders::Holders;
 use self::outgoing::Outgoing;
 use crate::client::{Client, named};
 use crate::clock::Clock;
+use crate::config::SecretConfig;
 use crate::error::{ErrorKind, Result};
 use crate::lease::{Lease, Parent};
 use crate::meter::Meter;
@@ -39,10 +40,17 @@ use crate::state::{Slot, State};
 /// How often a secret is asked for, and for how long its older values are needed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pace {
-    /// How often the source is asked whether the value changed, or how its lease stands.
+    /// How often the source is asked whether the value changed, or how its lease stands; not at all where it is [`SecretConfig::NEVER`].
     pub refresh: Duration,
     /// For how long a value is still used after a newer one is there; it is replaced that much before its end, as far as its life allows.
     pub overlap: Duration,
+}
+
+impl Pace {
+    /// Returns the interval that the wait after a failure goes by: what is read once is tried until it was read.
+    fn after_failure(self) -> Duration {
+        if self.refresh == SecretConfig::NEVER { SecretConfig::DEFAULT_REFRESH } else { self.refresh }
+    }
 }
 
 /// The loop behind one secret; made with its [`KeeperHandle`] by [`Keeper::new`].
@@ -285,6 +293,9 @@ impl Keeper {
     /// Returns when the interval has the source asked again: together with others, where that saves requests.
     fn refresh_at(&self) -> Timestamp {
         let (refresh, now) = (self.pace.refresh, self.clock.now());
+        if refresh == SecretConfig::NEVER {
+            return Timestamp::MAX;
+        }
         match self.provider.group(&self.reference) {
             Some(group) => self.ticks.of_group(&group).next(refresh, now),
             None => crate::clock::later(now, schedule::after_success(refresh, fastrand::f64())),

@@ -251,7 +251,7 @@ impl Keeper {
     fn put_off(&self, error: &Error, tending: &mut Tending) {
         let count = tending.outgoing.failed();
         let failure = Failure { temporary: true, count, retry_after: error.retry_after() };
-        let wait = schedule::after_failure(failure, self.pace.refresh, fastrand::f64());
+        let wait = schedule::after_failure(failure, self.pace.after_failure(), fastrand::f64());
         tending.outgoing.retry_at(later(self.clock.now(), wait));
     }
 
@@ -276,7 +276,7 @@ impl Keeper {
     fn wait_after(&self, error: &Error, failures: u32, now: Timestamp) -> Duration {
         let failure =
             Failure { temporary: error.is_temporary(), count: failures, retry_after: error.retry_after() };
-        let wait = schedule::after_failure(failure, self.pace.refresh, fastrand::f64());
+        let wait = schedule::after_failure(failure, self.pace.after_failure(), fastrand::f64());
         let left = self.state.borrow().deadline.map(|deadline| until(now, deadline));
         match left {
             Some(left) if !left.is_zero() && error.is_temporary() => {

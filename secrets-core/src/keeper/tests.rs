@@ -88,6 +88,26 @@ async fn a_permanent_failure_settles_at_a_slow_pace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_read_once_is_tried_until_it_is_there_and_then_left_alone() {
+    let memory = Memory::new().without_hints();
+    memory.set("a", [("k", "1")]);
+    memory.fail_until_cleared(down(ErrorKind::PermissionDenied));
+    let pace = Pace { refresh: SecretConfig::NEVER, ..PACE };
+    let run = run_with(&memory, &State::in_memory(), pace);
+    assert_eq!(version_after(&run, Duration::from_secs(3600)).await, None);
+    assert!(run.handle.kept().failures > 1);
+    memory.clear_faults();
+    assert_eq!(version_after(&run, schedule::PERMANENT_PACE).await.as_deref(), Some("1"));
+    memory.set("a", [("k", "2")]);
+    memory.fail_until_cleared(down(ErrorKind::Unavailable));
+    assert_eq!(version_after(&run, Duration::from_secs(3 * 365 * 86_400)).await.as_deref(), Some("1"));
+    assert_eq!(run.handle.kept().failures, 0, "nobody asked");
+    memory.clear_faults();
+    run.handle.refresh(Duration::from_secs(1)).await;
+    assert_eq!(version_after(&run, Duration::ZERO).await.as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_asks_gets_an_answer_from_the_source() {
     let memory = Memory::new().without_hints();
     memory.set("a", [("k", "1")]);

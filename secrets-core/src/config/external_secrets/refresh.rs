@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::write::text;
+use crate::config::SecretConfig;
 use crate::config::duration::format_duration;
 use crate::config::node::Node;
 use crate::config::section::{Item, Section};
@@ -30,11 +31,18 @@ pub(super) fn read(spec: &mut Section<'_>) -> Option<Node> {
             asked
         }
     };
-    let refresh = asked.filter(|asked| !once && !asked.is_zero()).unwrap_or(NEVER);
-    Some(text(place, format_duration(refresh)))
+    let asked = asked?;
+    if once || asked.is_zero() {
+        return Some(text(place, "never"));
+    }
+    if asked < SecretConfig::MIN_REFRESH {
+        interval.as_ref()?.mistake("must be at least 100ms, or 0");
+        return None;
+    }
+    Some(text(place, format_duration(asked)))
 }
 
-/// Parses a duration as Go writes it (`1h0m0s`, `1.5h`), up to [`NEVER`].
+/// Parses a duration as Go writes it (`1h0m0s`, `1.5h`), up to [`LONGEST`].
 fn parse_go_duration(source: &str) -> Option<Duration> {
     if source == "0" {
         return Some(Duration::ZERO);
@@ -51,7 +59,7 @@ fn parse_go_duration(source: &str) -> Option<Duration> {
         rest = after;
     }
     let duration = Duration::from_nanos(u64::try_from(nanos).ok()?);
-    (!source.is_empty() && duration <= NEVER).then_some(duration)
+    (!source.is_empty() && duration <= LONGEST).then_some(duration)
 }
 
 /// Returns a decimal number of units of `size` nanoseconds.
@@ -67,8 +75,8 @@ fn scaled(number: &str, size: u128) -> Option<u128> {
 
 /// How often secrets are read again when nothing is said: the operator's own.
 const DEFAULT_REFRESH: Duration = Duration::from_secs(3600);
-/// How long a secret is not read again that is read once.
-const NEVER: Duration = Duration::from_secs(10_000 * 86_400);
+/// The longest interval.
+const LONGEST: Duration = Duration::from_secs(10_000 * 86_400);
 const UNITS: [(&str, u128); 7] = [
     ("ns", 1),
     ("us", 1_000),
