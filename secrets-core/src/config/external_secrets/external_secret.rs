@@ -209,12 +209,20 @@ fn read_key(item: &Item<'_>) -> Option<String> {
 fn directory(annotations: &mut Annotations<'_>, target: &str, place: Place) -> Option<Node> {
     match annotations.item("directory") {
         Some(item) => Some(text(item.place(), item.parse::<String>()?)),
+        None if OF_OTHERS.contains(&target) => {
+            annotations.mistake(format!(
+                "{DIRECTORY}/{target} has the tokens of the pod: name another directory in the annotation keywheel.dev/directory"
+            ));
+            None
+        }
         None => Some(text(place, format!("{DIRECTORY}/{target}"))),
     }
 }
 
 /// Where `Secret`s are delivered, each in a directory of its name.
 const DIRECTORY: &str = "/run/secrets";
+/// What is there without Keywheel: the tokens of the pod's service account.
+const OF_OTHERS: [&str; 2] = ["keywheel", "kubernetes.io"];
 /// How much of a key is in the name of a variable.
 const LONGEST: usize = 60;
 /// Functions of templates.

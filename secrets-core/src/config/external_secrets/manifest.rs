@@ -74,10 +74,17 @@ impl<'a> Manifest<'a> {
         if name.is_none() {
             metadata.mistake("needs `name`");
         }
-        let name = object_name(&name?);
+        let name = name?;
         let namespace = metadata.item("namespace").and_then(|item| object_name(&item));
-        let annotations = Annotations::of(metadata.section("annotations"));
-        Some(Self { kind, name: name?, namespace, annotations, spec: spec?, place: item.place() })
+        let annotations = Annotations::of(metadata.section("annotations"), name);
+        Some(Self {
+            kind,
+            name: object_name(&annotations.name)?,
+            namespace,
+            annotations,
+            spec: spec?,
+            place: item.place(),
+        })
     }
 }
 
@@ -93,21 +100,28 @@ pub(super) fn object_name(item: &Item<'_>) -> Option<String> {
 
 /// The annotations that are for Keywheel: what a manifest of the operator has no field for.
 pub(super) struct Annotations<'a> {
+    /// The name of their object, which is said of what they do not say.
+    name: Item<'a>,
     entries: Vec<(&'a str, Item<'a>)>,
     known: Vec<&'static str>,
 }
 
 impl<'a> Annotations<'a> {
-    fn of(section: Option<Section<'a>>) -> Self {
+    fn of(section: Option<Section<'a>>, name: Item<'a>) -> Self {
         let all = section.map(Section::named).unwrap_or_default();
         let own = all.into_iter().filter_map(|(name, item)| Some((name.strip_prefix(PREFIX)?, item)));
-        Self { entries: own.collect(), known: Vec::new() }
+        Self { name, entries: own.collect(), known: Vec::new() }
     }
 
     /// Returns the value of an annotation.
     pub(super) fn item(&mut self, name: &'static str) -> Option<Item<'a>> {
         self.known.push(name);
         self.entries.iter().find(|(other, _)| *other == name).map(|(_, item)| item.clone())
+    }
+
+    /// Notes what is wrong without an annotation.
+    pub(super) fn mistake(&self, message: impl Into<String>) {
+        self.name.mistake(message);
     }
 
     /// Notes the annotations that nobody asked for.

@@ -354,13 +354,14 @@ fn secrets_are_read_again_as_the_manifest_says() {
     for (lines, expected) in [
         ("", "1h"),
         ("  refreshInterval: 1h30m0s\n", "1h30m"),
-        ("  refreshInterval: '0'\n", "10000d"),
+        ("  refreshInterval: '0'\n", "never"),
         ("  refreshPolicy: Periodic\n  refreshInterval: 15s\n", "15s"),
-        ("  refreshPolicy: CreatedOnce\n  refreshInterval: 15s\n", "10000d"),
+        ("  refreshPolicy: CreatedOnce\n  refreshInterval: 15s\n", "never"),
     ] {
         assert_eq!(refresh(lines), Ok(expected.into()), "{lines}");
     }
     assert_mistake(refresh("  refreshInterval: soon\n"), "must be a duration");
+    assert_mistake(refresh("  refreshInterval: 99ms\n"), "16:20: ExternalSecret/orders.spec.refreshInterval");
     assert_mistake(refresh("  refreshPolicy: Never\n"), "must be Periodic");
 }
 
@@ -538,6 +539,12 @@ fn what_manifests_cannot_say_stands_beside_them() {
     let text = format!("{STORE}{SECRET}  dataFrom: [{{extract: {{key: x}}}}]\n")
         .replace("metadata: {name: orders}", directory);
     assert_eq!(translate(&text).unwrap()["deliveries"][0]["directory"], "/run/mine");
+    for taken in ["keywheel", "kubernetes.io"] {
+        let named =
+            format!("{STORE}{SECRET}  dataFrom: [{{extract: {{key: x}}}}]\n  target: {{name: {taken}}}\n");
+        assert_mistake(translate(&named), "has the tokens of the pod");
+        assert!(translate(&named.replace("metadata: {name: orders}", directory)).is_ok());
+    }
 }
 
 /// Manifests with every mapping that is read.
