@@ -178,15 +178,15 @@ async fn an_answer_that_is_no_token_shows_nothing_of_itself() {
         expiration: Duration::from_secs(900),
     };
     let tokens = AccountTokens::of(client(), request);
-    for (status, body, temporary) in [
-        (201, "c4n4ry", true),
-        (201, r#"{"status": {}, "x": "c4n4ry"}"#, true),
-        (500, r#"{"message": "c4n4ry", "code": 500}"#, true),
-        (403, "c4n4ry", false),
+    for (status, body, kind, temporary) in [
+        (201, "c4n4ry", ErrorKind::Unauthenticated, true),
+        (201, r#"{"status": {}, "x": "c4n4ry"}"#, ErrorKind::Unauthenticated, true),
+        (500, r#"{"message": "c4n4ry", "code": 500}"#, ErrorKind::Unavailable, true),
+        (403, "c4n4ry", ErrorKind::Unauthenticated, false),
     ] {
         faults.show(Fault::Answer { status, body: body.into() });
         let error = tokens.issue().await.unwrap_err();
-        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Unauthenticated, temporary), "{body}");
+        assert_eq!((error.kind(), error.is_temporary()), (kind, temporary), "{body}");
         assert!(!format!("{error} {error:?}").contains("c4n4ry"), "{error}");
     }
     let asked = &faults.arrived()[0];
@@ -194,4 +194,29 @@ async fn an_answer_that_is_no_token_shows_nothing_of_itself() {
     faults.show(Fault::Answer { status: 201, body: r#"{"status": {"token": "a b"}}"#.into() });
     let source = TokenSource::Issued(std::sync::Arc::new(tokens));
     assert!(source.token().await.unwrap_err().to_string().contains("characters that no token has"));
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_away_refuses_nobody() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = Faults::before("http://127.0.0.1:1");
+    silent.show(Fault::Hang);
+    for (address, kind) in
+        [(format!("http://{closed}"), ErrorKind::Unavailable), (silent.address(), ErrorKind::Timeout)]
+    {
+        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        let request = TokenRequest {
+            service_account: "orders".into(),
+            namespace: None,
+            audience: "vault".into(),
+            expiration: TokenRequest::SHORTEST,
+        };
+        let tokens = AccountTokens::of(client, request);
+        if kind == ErrorKind::Timeout {
+            // Nothing but the bound itself is waited for.
+            tokio::time::pause();
+        }
+        let error = tokens.issue().await.unwrap_err();
+        assert_eq!((error.kind(), error.is_temporary()), (kind, true), "{error}");
+    }
 }

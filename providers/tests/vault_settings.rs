@@ -12,7 +12,7 @@ use keywheel_core::registry::{Kind, Registry};
 use keywheel_core::{ErrorKind, Result};
 use keywheel_providers::vault::VaultKind;
 use keywheel_tests::certificates::Authority;
-use vault_support::{context, parse};
+use vault_support::{configured, context, parse};
 
 fn mistakes(settings: &str) -> Vec<String> {
     let error = parse(settings).unwrap_err();
@@ -102,10 +102,29 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
             "  address: https://v\n  auth: {method: kubernetes, role: a, token_request: {service_account: a, expiration: 9m}}\n",
             "`expiration` must be 10m",
         ),
+        (
+            "  address: https://v\n  auth: {method: kubernetes, role: a, token_request: {service_account: a, audience: 'https://Kubernetes.default.svc.cluster.local/'}}\n",
+            "5:54: providers.vault.auth.token_request: `audience` must not be the cluster's own API",
+        ),
     ] {
         let mistakes = mistakes(settings);
         assert!(mistakes.iter().any(|mistake| mistake.contains(expected)), "{expected}: {mistakes:?}");
         assert!(mistakes.iter().all(|mistake| !mistake.contains("c4n4ry")), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn logins_of_two_accounts_are_two() {
+    let realm = |request: &str| {
+        let settings = format!(
+            "  address: https://v\n  auth: {{method: kubernetes, role: app, token_request: {{{request}}}}}\n"
+        );
+        configured(&settings).realm()
+    };
+    let orders = realm("service_account: orders, namespace: shop");
+    assert_eq!(orders, realm("service_account: orders, namespace: shop, expiration: 20m"));
+    for other in ["service_account: orders", "service_account: stock, namespace: shop"] {
+        assert_ne!(orders, realm(other), "{other}");
     }
 }
 

@@ -104,6 +104,30 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_outage_is_none_of_those_who_ask() {
+        let refused = |kind, code| {
+            let status = kube::core::Status::failure("c4n4ry", "c4n4ry").with_code(code).boxed();
+            let purpose = Purpose { kind, operation: "ask" };
+            let error = purpose.refused(&kube::Error::Api(status), String::new(), String::new());
+            assert!(!error.to_string().contains("c4n4ry"), "{error}");
+            (error.kind(), error.is_temporary())
+        };
+        use ErrorKind::{Notify, RateLimited, Unauthenticated, Unavailable};
+        for (code, kind, is_temporary) in [
+            (401, Unauthenticated, true),
+            (403, Unauthenticated, false),
+            (404, Unauthenticated, false),
+            (409, Unauthenticated, true),
+            (429, RateLimited, true),
+            (500, Unavailable, true),
+            (503, Unavailable, true),
+        ] {
+            assert_eq!(refused(Unauthenticated, code), (kind, is_temporary), "{code}");
+            assert_eq!(refused(Notify, code), (Notify, is_temporary), "{code}");
+        }
+    }
+
     #[tokio::test]
     async fn an_address_takes_the_place_of_a_name_and_the_certificate_stays_the_name_s() {
         let purpose = Purpose { kind: ErrorKind::Notify, operation: "roll out" };

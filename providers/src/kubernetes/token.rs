@@ -171,3 +171,31 @@ const PURPOSE: Purpose = Purpose { kind: ErrorKind::Unauthenticated, operation: 
 const AUDIENCE: &str = "vault";
 /// How long the cluster may take to answer.
 const WITHIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_server_s_own_names_are_known() {
+        for own in [
+            "https://kubernetes.default.svc",
+            "https://kubernetes.default.svc.cluster.local",
+            "https://kubernetes.default.svc:443/",
+            "https://KUBERNETES.default.svc.k8s.company.com",
+            "kubernetes.default.svc",
+            "kubernetes.default",
+        ] {
+            assert!(is_of_the_api(own), "{own}");
+        }
+        for other in [
+            "vault",
+            "https://vault.company.com",
+            "kubernetes.default.svc-vault",
+            "https://kubernetes",
+            "sts.amazonaws.com",
+        ] {
+            assert!(!is_of_the_api(other), "{other}");
+        }
+    }
+}
