@@ -152,6 +152,9 @@ fn refused(
         let known = allowed.addresses.join(", ");
         mistakes.push(format!("spec.provider.address: the controller asks none but {known}"));
     }
+    if address.starts_with("http://") && !allowed.addresses.contains(address) {
+        mistakes.push("spec.provider.address: is http://, which shows the account's token to whoever listens; it is asked where the controller's --provider-address names it".into());
+    }
     for name in rest.providers.keys() {
         mistakes.push(format!("spec: a reference names `{name}`; a schedule has one provider, {VAULT:?}"));
     }

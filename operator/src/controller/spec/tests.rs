@@ -130,6 +130,7 @@ fn nothing_of_the_controller_s_own_is_reached() {
         (read(|spec| spec["strategy"] = json!({"aws": {}})), "unknown strategy"),
         (read(|spec| spec["provider"]["auth"]["role"] = "${HOME}".into()), "\"HOME\" is not set"),
         (read(|spec| spec["target"] = "bao://secret/orders/db".into()), "a schedule has one provider"),
+        (read(|spec| spec["provider"]["address"] = "http://vault.internal".into()), "is http://"),
     ] {
         let error = error.unwrap_err();
         assert!(error.contains(part), "{part}: {error}");
