@@ -73,17 +73,7 @@ pub(super) fn read(manifest: Manifest<'_>, stores: &Stores) -> Option<Node> {
     let directory = directory(&mut annotations, &target_name.unwrap_or_else(|| name.clone()), place);
     annotations.finish();
     spec.finish();
-    if delivery.is_partial {
-        return None;
-    }
-    let secrets = std::mem::take(&mut delivery.secrets);
-    let entries = [
-        ("name", text(place, name)),
-        ("directory", directory?),
-        ("secrets", map(place, secrets)),
-        ("files", list(place, delivery.files(templates))),
-    ];
-    Some(map(place, entries))
+    delivery.into_node(name, directory?, templates, place)
 }
 
 impl Delivery {
@@ -141,6 +131,27 @@ impl Delivery {
         let mut names =
             [plain.clone()].into_iter().filter(|name| !RESERVED.contains(&name.as_str())).chain(numbered);
         names.find(free).unwrap_or(plain)
+    }
+
+    /// Returns the delivery as a configuration has it, unless something is missing.
+    fn into_node(
+        mut self,
+        name: String,
+        directory: Node,
+        templates: Templates,
+        place: Place,
+    ) -> Option<Node> {
+        if self.is_partial {
+            return None;
+        }
+        let secrets = std::mem::take(&mut self.secrets);
+        let entries = [
+            ("name", text(place, name)),
+            ("directory", directory),
+            ("secrets", map(place, secrets)),
+            ("files", list(place, self.files(templates))),
+        ];
+        Some(map(place, entries))
     }
 
     /// Returns the files: those of the templates, and what is copied where these do not replace it.
