@@ -4,8 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use keywheel_core::Clock;
-use keywheel_core::audit;
+use keywheel_core::{Clock, audit};
 use keywheel_operator::controller::{self, Allowed, Controller};
 use keywheel_operator::inject::{self, Injector};
 use keywheel_operator::webhook::{Configuration, Files, SelfIssued, Source, Webhook};
@@ -32,7 +31,7 @@ async fn controller(args: ControllerArgs) -> Result<(), Failure> {
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let namespace = args.lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     // A container that was started again is another replica: what the one before had is not its own.
-    let replica = format!("{}_{:08x}", args.replica.unwrap_or_else(host), fastrand::u32(..));
+    let replica = format!("{}_{:08x}", args.replica.unwrap_or_else(audit::host), fastrand::u32(..));
     let probes = bind(args.probes).await?;
     info!(version = env!("CARGO_PKG_VERSION"), replica, "started");
     let settings = controller::Settings {

@@ -53,7 +53,7 @@ async fn a_schedule_rotates_on_time_and_says_so() {
     let seen = probe.finish();
     assert!(seen.failed.is_empty() && seen.users.len() == 2, "{seen:?}");
     let (user, password) = stage.rotations.published();
-    assert!(stage.rotations.postgres.login(&user, &password, SECOND).is_ok());
+    assert!(stage.rotations.database.login(&user, &password, SECOND).is_ok());
     let told = format!("{status} {events:?} {metrics} {}", replica.log());
     assert!(!told.contains(&password) && !told.contains("first") && !told.contains("eyJ"), "{told}");
     stage.end().await;
@@ -166,7 +166,7 @@ async fn a_leader_that_is_killed_leaves_a_rotation_that_is_made_once() {
     assert!(published.windows(2).all(|pair| pair[0].0 != pair[1].0), "{published:?}");
     let passwords: std::collections::BTreeSet<_> = published.iter().map(|(_, password)| password).collect();
     assert_eq!(passwords.len(), published.len());
-    assert_eq!(stage.rotations.open_roles().len(), 1, "nothing is left behind");
+    assert_eq!(stage.rotations.open_accounts().len(), 1, "nothing is left behind");
     let rotated =
         stage.events("orders").await.into_iter().filter(|(_, reason, _)| reason == "Rotated").count();
     assert!(rotated as u64 <= last - first, "no rotation is told twice: {rotated} of {}", last - first);

@@ -135,7 +135,7 @@ impl Stage {
     /// Makes a schedule of what is published, with this timing.
     pub(crate) async fn schedule(&self, name: &str, timing: Value) -> kube::Result<()> {
         let postgres = json!({
-            "address": self.rotations.postgres.address(), "database": "postgres", "admin": "vault://secret/platform/pg-admin",
+            "address": self.rotations.database.address(), "database": "postgres", "admin": "vault://secret/platform/db-admin",
             "users": ["orders_a", "orders_b"],
         });
         let object = json!({
@@ -226,6 +226,8 @@ impl Stage {
             "--log-format",
             "text",
         ]);
+        // It is http://, which nobody is asked by that is not named.
+        command.arg("--provider-address").arg(self.faults.address());
         command.arg("--probes").arg(format!("127.0.0.1:{probes}")).arg("--kubeconfig").arg(file);
         let process = Process::start(name, command, folder.path());
         let replica = Replica { process, name: name.to_owned(), probes, _folder: folder };

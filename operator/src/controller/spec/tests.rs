@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use keywheel_core::SecretValue;
+use keywheel_core::needs::Needs;
 use keywheel_core::rotation::timing::Due;
 use proptest::prelude::*;
 
@@ -13,6 +14,14 @@ struct Nobody;
 impl TokenIssuer for Nobody {
     async fn issue(&self) -> keywheel_core::Result<SecretValue> {
         Ok(SecretValue::copy_of(b"token"))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn account(&self) -> String {
+        "nobody".to_owned()
     }
 }
 
