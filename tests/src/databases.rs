@@ -23,6 +23,9 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// Why not, as the server said it, or that `bound` has passed.
     fn login(&self, user: &str, password: &str, bound: Duration) -> Result<(), String>;
 
+    /// Lets the account `rotator` replace accounts, or not.
+    fn let_rotate(&self, may: bool);
+
     /// Returns the accounts that let somebody in, each as often as it has passwords, in order.
     fn open_accounts(&self) -> Vec<String>;
 }
@@ -54,6 +57,11 @@ impl Database for Postgres {
 
     fn login(&self, user: &str, password: &str, bound: Duration) -> Result<(), String> {
         self.login(user, password, bound)
+    }
+
+    fn let_rotate(&self, may: bool) {
+        let right = if may { "CREATEROLE" } else { "NOCREATEROLE" };
+        self.execute(&format!("ALTER ROLE rotator {right}"));
     }
 
     fn open_accounts(&self) -> Vec<String> {
@@ -96,6 +104,13 @@ impl Database for MariaDb {
 
     fn login(&self, user: &str, password: &str, bound: Duration) -> Result<(), String> {
         self.login(user, password, bound)
+    }
+
+    fn let_rotate(&self, may: bool) {
+        self.execute(match may {
+            true => "GRANT CREATE USER ON *.* TO rotator@'%'",
+            false => "REVOKE CREATE USER ON *.* FROM rotator@'%'",
+        });
     }
 
     fn open_accounts(&self) -> Vec<String> {
