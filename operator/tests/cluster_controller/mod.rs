@@ -39,8 +39,8 @@ async fn a_schedule_rotates_on_time_and_says_so() {
     // Whoever rotated was somebody between two looks alone.
     until("the logins to be given back", async || (logins(&stage.rotations.bao) == 0).then_some(())).await;
     let metrics = replica.probe("/metrics").unwrap();
-    let line =
-        format!("keywheel_rotations_total{{rotation=\"{}/orders\"}} {}", stage.namespace, version - first);
+    let labels = format!("rotation=\"{}/orders\",outcome=\"published\"", stage.namespace);
+    let line = format!("keywheel_rotations_total{{{labels}}} {}", version - first);
     assert!(metrics.contains("keywheel_controller_leader 1") && metrics.contains(&line), "{metrics}");
     let events = stage.events("orders").await;
     let rotated: Vec<_> =
@@ -91,7 +91,7 @@ async fn what_cannot_be_kept_says_why() {
     // The namespace has not opted in: nothing is done as its account.
     let before = stage.rotations.version();
     stage.schedule("orders", json!({"every": "2s"})).await.unwrap();
-    let status = stage.until_reason("orders", "Denied").await;
+    let status = stage.until_reason("orders", "LoginRefused").await;
     let message = status["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("serviceaccounts/token") && message.contains("rotate-orders"), "{message}");
     assert_eq!((stage.rotations.version(), stage.faults.count()), (before, 0), "nobody was asked");
