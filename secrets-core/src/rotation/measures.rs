@@ -15,8 +15,10 @@ pub struct Measure {
     /// `gauge` or `counter`.
     pub kind: &'static str,
     /// Its values by what tells them apart, which may be nothing.
-    values: &'static [(Option<&'static str>, fn(&Look) -> Option<f64>)],
+    values: &'static [(Option<&'static str>, Read)],
 }
+
+type Read = fn(&Look) -> Option<f64>;
 
 impl Measure {
     /// Returns what it says of a rotation: the labels of each value, and the value.
