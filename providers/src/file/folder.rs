@@ -67,6 +67,17 @@ impl Folder {
         Ok(Some(Found { bytes: regular_file(&self.place, file, limit)?, metadata }))
     }
 
+    /// Removes what a writer left that was killed, unless somebody is writing: it may hold values.
+    pub(super) fn tidy(&self) {
+        let draft = draft_of(self.place.name());
+        let is_there = fs::statat(&self.folder, &draft, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if is_there && fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // Who may only read leaves it to the next write.
+            fs::unlinkat(&self.folder, &draft, AtFlags::empty()).ok();
+            fs::flock(&self.folder, FlockOperation::Unlock).ok();
+        }
+    }
+
     /// Replaces the file, or makes it with mode 0600; the folder has to be locked.
     pub(super) fn replace(&self, bytes: &[u8], old: Option<&Metadata>) -> Result<()> {
         let draft = draft_of(self.place.name());

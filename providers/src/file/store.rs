@@ -77,7 +77,9 @@ struct Sheet {
 
 impl Sheet {
     fn look(&self) -> Result<Document> {
-        let found = self.find(&Folder::of(&self.place)?)?;
+        let folder = Folder::of(&self.place)?;
+        folder.tidy();
+        let found = self.find(&folder)?;
         let revision = revision(found.as_ref());
         let Some(found) = found else { return Ok(Document { fields: None, revision, written_at: None }) };
         let written_at = found.metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
