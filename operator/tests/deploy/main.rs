@@ -14,6 +14,7 @@ mod release;
 #[path = "../inject/restricted.rs"]
 mod restricted;
 mod seccomp;
+mod types;
 
 mod pods {
     //! What the rules of the standard are read with.
