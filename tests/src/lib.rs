@@ -29,6 +29,7 @@
 //! - [`kills`]: rotators that are killed at chosen moments.
 //! - [`scripts`]: a program that replaces accounts, and stops where it is told to.
 //! - [`engines`]: a server whose engines replace credentials themselves.
+//! - [`strangers`]: processes that others have started.
 //! - [`Gate`]: a proxy that stops a connection at a message.
 //! - [`wait`]: bounded waiting; a test never sleeps for a guessed time.
 //!
@@ -79,6 +80,7 @@ pub mod snapshot;
 pub mod soak;
 pub mod sql;
 pub mod stage;
+pub mod strangers;
 pub mod sts;
 pub mod tmpfs;
 pub mod token_review;

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command::works;
+use crate::dist::{self, PROGRAMS, Program};
 use crate::real_parts::RealParts;
 use crate::{command, workspace};
 
-/// Runs the tests, or says in one line that there is no cluster; with `root FOLDER`, lays out the image that their pods run.
+/// Runs the tests, or says in one line that there is no cluster; with `root FOLDER`, lays out the image that their pods run: of the programs that the
+/// tests are built with, or with `--dist` of those that are passed on.
 ///
 /// # Errors
 ///
@@ -19,8 +21,9 @@ use crate::{command, workspace};
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => test(),
-        ["root", folder] => root(Path::new(folder)),
-        _ => bail!("usage: cargo xtask e2e [root FOLDER]"),
+        ["root", folder] => root(Path::new(folder), None),
+        ["root", folder, "--dist"] => root(Path::new(folder), Some(dist::make(false)?)),
+        _ => bail!("usage: cargo xtask e2e [root FOLDER [--dist]]"),
     }
 }
 
@@ -47,19 +50,23 @@ fn test() -> Result<()> {
     command::run(tests.env(KUBECONFIG, kubeconfig))
 }
 
-/// Lays out an image's folder: the program, the libraries that it needs, and a shell for the applications of the tests.
-fn root(folder: &Path) -> Result<()> {
-    build()?;
+/// Lays out an image's folder: the programs, the libraries that they need, and a shell for the applications of the tests.
+fn root(folder: &Path, dist: Option<PathBuf>) -> Result<()> {
+    let built = match dist {
+        Some(built) => built,
+        None => build().map(|()| workspace::target().join("debug"))?,
+    };
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-    let program = workspace::target().join("debug/keywheel");
-    // What is for debuggers would fill the volume that the program is copied to.
-    command::run(Command::new("strip").arg("-o").arg(bin.join("keywheel")).arg(&program))?;
-    let libraries = command::output(Command::new("ldd").arg(&program))?;
-    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-        let place = folder.join(library.trim_start_matches('/'));
-        fs::create_dir_all(place.parent().context("a library without a folder")?)?;
-        fs::copy(library, &place).with_context(|| format!("cannot copy {library}"))?;
+    for Program { name, .. } in PROGRAMS {
+        let program = built.join(name);
+        // What is for debuggers would fill the volume that the program is copied to.
+        command::run(Command::new("strip").arg("-o").arg(bin.join(name)).arg(&program))?;
+        for library in libraries(&program)? {
+            let place = folder.join(library.trim_start_matches('/'));
+            fs::create_dir_all(place.parent().context("a library without a folder")?)?;
+            fs::copy(&library, &place).with_context(|| format!("cannot copy {library}"))?;
+        }
     }
     fs::copy("/bin/busybox", bin.join("busybox")).context("no /bin/busybox; install busybox-static")?;
     for name in ["cat", "id", "sh", "sleep", "test"] {
@@ -67,6 +74,13 @@ fn root(folder: &Path) -> Result<()> {
         symlink("busybox", bin.join(name)).with_context(|| format!("cannot make {name}"))?;
     }
     Ok(())
+}
+
+/// Returns the files that a program is linked with when it starts; of a static one, none.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let said = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    let said = String::from_utf8(said.stdout).context("ldd says what is not text")?;
+    Ok(said.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect())
 }
 
 fn build() -> Result<()> {

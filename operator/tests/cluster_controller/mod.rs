@@ -3,13 +3,15 @@
 mod rights;
 mod support;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use keywheel_tests::wait::until_async as until;
 use keywheel_tests::{Fault, Signal, wait};
 use serde_json::{Value, json};
 
-use self::support::{Replica, Stage};
+use self::support::Replica;
+pub(crate) use self::support::Stage;
 use crate::cluster_support::logins;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -159,22 +161,27 @@ async fn a_leader_that_is_killed_leaves_a_rotation_that_is_made_once() {
     replicas.iter().for_each(Replica::stop);
     let seen = probe.finish();
     assert_eq!(seen.failed, Vec::<String>::new(), "what is published logs in all along");
-    // Each version is one rotation: the other user's, with a password of its own, and no sooner than the schedule says.
-    let made = made_at(&stage, first..=last);
+    assert_made_once(&stage, first..=last).await;
+    stage.end().await;
+}
+
+/// Asserts that each version is one rotation: the other user's, with a password of its own, and no sooner than the schedule of three seconds says.
+pub(crate) async fn assert_made_once(stage: &Stage, versions: RangeInclusive<u64>) {
+    let made = made_at(stage, versions.clone());
     assert!(made.windows(2).all(|pair| pair[1] - pair[0] >= 3.0), "{made:?}");
-    let published: Vec<_> = (first..=last).map(|version| account(&stage, version)).collect();
+    let published: Vec<_> = versions.clone().map(|version| account(stage, version)).collect();
     assert!(published.windows(2).all(|pair| pair[0].0 != pair[1].0), "{published:?}");
     let passwords: std::collections::BTreeSet<_> = published.iter().map(|(_, password)| password).collect();
     assert_eq!(passwords.len(), published.len());
     assert_eq!(stage.rotations.open_accounts().len(), 1, "nothing is left behind");
     let rotated =
-        stage.events("orders").await.into_iter().filter(|(_, reason, _)| reason == "Rotated").count();
-    assert!(rotated as u64 <= last - first, "no rotation is told twice: {rotated} of {}", last - first);
-    stage.end().await;
+        stage.events("orders").await.into_iter().filter(|(_, reason, _)| reason == "Rotated").count() as u64;
+    let most = versions.end() - versions.start();
+    assert!(rotated <= most, "no rotation is told twice: {rotated} of {most}");
 }
 
 /// Returns when versions were published, in seconds.
-fn made_at(stage: &Stage, versions: std::ops::RangeInclusive<u64>) -> Vec<f64> {
+fn made_at(stage: &Stage, versions: RangeInclusive<u64>) -> Vec<f64> {
     let metadata = stage.rotations.bao.read("secret/metadata/orders/db").unwrap();
     let at = |version: u64| {
         let text = metadata["data"]["versions"][version.to_string()]["created_time"].as_str().unwrap();

@@ -24,6 +24,8 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) namespace: String,
+    /// The namespace that the controller is in.
+    controller: String,
     pub(crate) rotations: Rotations,
     /// Between the controller and OpenBao.
     pub(crate) faults: Faults,
@@ -41,18 +43,30 @@ pub(crate) struct Replica {
 impl Stage {
     /// Sets it, with everything that a schedule needs but the right to the account's tokens; `orders_a` is published.
     pub(crate) async fn set(name: &str) -> Self {
-        let cluster = Cluster::find().await;
         let namespace = format!("{name}-{}", std::process::id());
+        let stage = Self::apart(&namespace, &namespace).await;
+        stage.install().await;
+        stage
+    }
+
+    /// As [`Stage::set`], without anything of the controller's: that is in another namespace.
+    pub(crate) async fn apart(namespace: &str, controller: &str) -> Self {
+        let cluster = Cluster::find().await;
         let object = json!({"metadata": {"name": namespace}});
         cluster.make(&cluster.all("", "Namespace"), "", "Namespace", object).await;
         let bao = OpenBao::start();
-        cluster.let_in(&bao, &namespace, ACCOUNT, MAY_ROTATE).await;
+        cluster.let_in(&bao, namespace, ACCOUNT, MAY_ROTATE).await;
         let rotations = Rotations::on(bao);
         let faults = Faults::before(&rotations.bao.plain_address());
         let folder = tempfile::tempdir().unwrap();
-        let stage = Self { cluster, namespace, rotations, faults, folder };
-        stage.install().await;
-        stage
+        Self {
+            cluster,
+            namespace: namespace.to_owned(),
+            controller: controller.to_owned(),
+            rotations,
+            faults,
+            folder,
+        }
     }
 
     /// Applies what the base has for the controller, in this namespace: definitions, rights, the Lease.
@@ -121,7 +135,7 @@ impl Stage {
         self.cluster.make(&self.cluster.api(&self.namespace, RBAC, "Role"), RBAC, "Role", role).await;
         let binding = json!({
             "metadata": {"name": "tokens"}, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "tokens"},
-            "subjects": [{"kind": "ServiceAccount", "name": CONTROLLER, "namespace": self.namespace}],
+            "subjects": [{"kind": "ServiceAccount", "name": CONTROLLER, "namespace": self.controller}],
         });
         let bindings = self.cluster.api(&self.namespace, RBAC, "RoleBinding");
         self.cluster.make(&bindings, RBAC, "RoleBinding", binding).await;
@@ -245,14 +259,10 @@ impl Stage {
                 self.cluster_wide(CONTROLLER),
                 self.cluster_wide("keywheel-operator"),
             ] {
-                match self.cluster.all(RBAC, kind).delete(&name, &DeleteParams::default()).await {
-                    // Not every test made it.
-                    Err(kube::Error::Api(status)) if status.code == 404 => {}
-                    deleted => drop(deleted.unwrap()),
-                }
+                self.cluster.delete(RBAC, kind, &name).await;
             }
         }
-        self.cluster.all("", "Namespace").delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+        self.cluster.delete("", "Namespace", &self.namespace).await;
     }
 }
 
