@@ -51,6 +51,7 @@ pub mod rotation;
 pub mod schedule;
 pub mod secret;
 pub mod state;
+pub mod trace;
 pub mod transaction;
 pub mod typed;
 pub mod validate;

@@ -19,11 +19,15 @@ use tracing_subscriber::{Layer, fmt, registry};
 use crate::cli::LogFormat;
 use crate::exit::Failure;
 
-/// Sets the program's log up.
+/// Sets the program's log up, and what collects traces.
 ///
 /// # Errors
 /// `KEYWHEEL_LOG` that does not parse; a file for the audit that cannot be written.
-pub(crate) fn init(format: Option<LogFormat>, audit_log: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn init(
+    format: Option<LogFormat>,
+    audit_log: Option<&Path>,
+    traces: Option<BoxedLayer>,
+) -> Result<(), Failure> {
     let wanted = std::env::var("KEYWHEEL_LOG").unwrap_or_default();
     let filter = filter(if wanted.is_empty() { "info" } else { &wanted })?;
     let terminal = std::io::stderr().is_terminal();
@@ -34,7 +38,8 @@ pub(crate) fn init(format: Option<LogFormat>, audit_log: Option<&Path>) -> Resul
         None => json(),
     };
     let audit = audit_log.map(open).transpose()?.map(audit);
-    let layers: Vec<BoxedLayer> = audit.into_iter().chain([layer.with_filter(filter).boxed()]).collect();
+    let layers = [Some(layer.with_filter(filter).boxed()), audit, traces];
+    let layers: Vec<BoxedLayer> = layers.into_iter().flatten().collect();
     registry().with(layers).init();
     Ok(())
 }
@@ -69,7 +74,7 @@ fn filter(wanted: &str) -> Result<Targets, Failure> {
 
 const OWN: [&str; 3] = ["keywheel", "keywheel_core", "keywheel_providers"];
 
-type BoxedLayer = Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>;
+pub(crate) type BoxedLayer = Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>;
 
 fn text(colour: bool) -> BoxedLayer {
     fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false).boxed()

@@ -16,6 +16,7 @@ mod run;
 mod shutdown;
 mod table;
 mod terminal;
+mod traces;
 mod variables;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
+use crate::traces::Traces;
 
 /// Freed memory is wiped, also that of libraries which copy a value on its way.
 #[global_allocator]
@@ -35,17 +37,24 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
-    if let Err(failure) = logging::init(cli.log_format, cli.audit_log.as_deref()) {
-        return failure.report();
-    }
-    match run(cli.command) {
+    let done = begin(&cli).and_then(|traces| run(cli.command, traces));
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
     }
 }
 
+/// Sets up what the program says of itself.
+fn begin(cli: &Cli) -> Result<Option<Traces>, Failure> {
+    // Those who are started from here have nothing to tell.
+    let is_helper = matches!(cli.command, Command::Helper | Command::Guard);
+    let (layer, traces) = if is_helper { None } else { traces::begin()? }.unzip();
+    logging::init(cli.log_format, cli.audit_log.as_deref(), layer)?;
+    Ok(traces)
+}
+
 /// Does what was asked for; returns the exit code.
-fn run(command: Command) -> Result<u8, Failure> {
+fn run(command: Command, traces: Option<Traces>) -> Result<u8, Failure> {
     if let Command::Completions { shell } = command {
         return commands::completions(shell).map(|()| 0);
     }
@@ -65,7 +74,13 @@ fn run(command: Command) -> Result<u8, Failure> {
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()
         .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(commands::dispatch(command));
+    let result = runtime.block_on(async {
+        let work = commands::dispatch(command);
+        match traces {
+            Some(traces) => traces.beside(work).await,
+            None => work.await,
+        }
+    });
     // A file operation that hangs (a dead network mount, say) does not keep the program.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

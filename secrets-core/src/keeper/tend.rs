@@ -14,6 +14,7 @@ use crate::lease::{Lease, Term};
 use crate::provider::Leases;
 use crate::schedule::{Failure, Step};
 use crate::secret::{Secret, Upkeep};
+use crate::trace;
 
 /// What came of a step that did not fail.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ impl Keeper {
     /// Performs `step` once, and notes and publishes what came of it.
     pub(super) async fn perform(&mut self, step: Step, tending: &mut Tending) {
         let began = self.clock.instant();
-        let attempt = self.attempt(step, tending).await;
+        let span = trace::fetch(step.as_str(), &self.reference);
+        let attempt = trace::within(span, self.attempt(step, tending)).await;
         match step {
             Step::Ask | Step::Replace => self.meter.note_read(self.clock.instant() - began, &attempt),
             Step::LookUp | Step::Renew => self.meter.note(&attempt),

@@ -21,6 +21,18 @@ pub enum Step {
     Replace,
 }
 
+impl Step {
+    /// Returns what it is called.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::LookUp => "look up",
+            Self::Renew => "renew",
+            Self::Replace => "replace",
+        }
+    }
+}
+
 /// How a secret stands, as far as its next step depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {

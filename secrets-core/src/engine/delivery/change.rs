@@ -1,6 +1,6 @@
 //! The steps of a delivery's transaction, performed.
 
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, info, warn};
 
 use super::content::Content;
 use super::values::{Newest, Secrets};
@@ -12,6 +12,7 @@ use crate::deliver::{SourceInfo, Sources, Staged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::notify::{self, Notifier};
 use crate::payload::Payload;
+use crate::trace;
 use crate::transaction::{Event, Outcome, Step, Versions};
 
 impl Delivery {
@@ -19,21 +20,47 @@ impl Delivery {
     pub(super) async fn perform(&mut self, step: Step) {
         // Why it went back stays to be seen until there is something better.
         let goes_back = self.journal.transaction().goes_back();
-        let performed = match step {
-            Step::Rest | Step::WaitUntil(_) => Ok(()),
-            Step::Prepare => match self.values.newer() {
-                Some(newest) => self.prepare(newest, true).await,
-                None => Ok(()),
-            },
-            Step::Tell(index) => self.tell(index).await,
-            Step::Probe => return self.probe().await,
-            Step::Revert => self.revert().await,
-        };
+        let span = self.span(step);
+        let performed = trace::within(span, self.do_step(step)).await;
+        if self.journal.transaction().is_idle() {
+            self.effort.change = None;
+        }
         match performed {
+            Ok(()) if step == Step::Probe => {}
             Ok(()) if goes_back => (self.effort.failures, self.effort.retry_at) = (0, None),
             Ok(()) => self.succeeded(),
             Err(error) => self.failed(error),
         }
+    }
+
+    async fn do_step(&mut self, step: Step) -> Result<()> {
+        match step {
+            Step::Rest | Step::WaitUntil(_) => {}
+            Step::Prepare => {
+                if let Some(newest) = self.values.newer() {
+                    self.prepare(newest, true).await?;
+                }
+            }
+            Step::Tell(index) => self.tell(index).await?,
+            Step::Probe => self.probe().await,
+            Step::Revert => self.revert().await?,
+        }
+        Ok(())
+    }
+
+    /// Returns the span of a step, in that of the change that it is one of.
+    fn span(&mut self, step: Step) -> Span {
+        let name = match step {
+            Step::Rest | Step::WaitUntil(_) => return Span::none(),
+            Step::Prepare => {
+                self.effort.change = Some(trace::change(self.name()));
+                "prepare"
+            }
+            Step::Tell(_) => "tell",
+            Step::Probe => "probe",
+            Step::Revert => "revert",
+        };
+        trace::step(self.effort.change.as_ref(), name, self.name())
     }
 
     /// Makes the files of the newest values visible, if they can be right; an application proves that it works with them where `verify`.
@@ -206,56 +233,6 @@ impl Delivery {
         }
     }
 
-    /// Looks whether the application works with what is visible.
-    async fn probe(&mut self) {
-        let Some(probe) = self.config.change.verify.clone() else {
-            let outcome = self.note(Event::Verified).await;
-            return self.conclude(outcome).await;
-        };
-        let generation = self.state.borrow().generation.clone().unwrap_or_default();
-        let seen = probe.look(&self.event(&generation)).await;
-        let now = self.clock.now();
-        self.effort.retry_at = Some(later(now, probe.interval));
-        match seen {
-            Ok(()) => {
-                self.effort.good_looks += 1;
-                if self.effort.good_looks >= probe.successes {
-                    self.succeeded();
-                    info!(delivery = self.name(), generation, "the application works with it");
-                    let outcome = self.note(Event::Verified).await;
-                    self.conclude(outcome).await;
-                }
-            }
-            Err(error) => {
-                let error = self.here(error);
-                self.effort.good_looks = 0;
-                debug!(delivery = self.name(), %error, "the application does not work yet");
-                self.state.send_modify(|state| state.error = Some(error.clone()));
-                let outcome = self.note(Event::NotVerified).await;
-                self.lament(outcome, &error);
-                self.conclude(outcome).await;
-            }
-        }
-    }
-
-    /// Makes what the application works with visible again.
-    async fn revert(&mut self) -> Result<()> {
-        let generation = self.target.revert().await.map_err(|error| self.here(error))?;
-        let now = self.clock.now();
-        self.values.go_back();
-        self.state.send_modify(|state| {
-            state.rollbacks += 1;
-            (state.generation, state.delivered_at) = (Some(generation.clone()), Some(now));
-        });
-        self.note(Event::Reverted).await;
-        error!(
-            delivery = self.name(),
-            generation, "rolled back to the generation that the application worked with"
-        );
-        self.audit(&self.values.versions, "rolled back");
-        Ok(())
-    }
-
     /// Takes the files away: the source of one of their secrets refuses. Returns what is next.
     pub(super) async fn without_files(&mut self, refusal: Error) -> Step {
         let is_withdrawn = self.state.borrow().is_withdrawn;
@@ -294,7 +271,7 @@ impl Delivery {
     }
 
     /// Writes down what became of the files that are visible.
-    fn audit(&self, versions: &Versions, outcome: &'static str) {
+    pub(super) fn audit(&self, versions: &Versions, outcome: &'static str) {
         let generation = self.state.borrow().generation.clone().unwrap_or_default();
         audit::delivery(self.name(), &generation, &shown(versions), outcome);
     }
@@ -315,7 +292,7 @@ impl Delivery {
     }
 
     /// Does what the end of a transaction asks for.
-    async fn conclude(&mut self, outcome: Option<Outcome>) {
+    pub(super) async fn conclude(&mut self, outcome: Option<Outcome>) {
         let Some(Outcome::Committed | Outcome::Unproven) = outcome else { return };
         if let Err(error) = self.target.commit().await {
             debug!(delivery = self.name(), %error, "the replaced generation stays until the next start");
@@ -333,26 +310,7 @@ impl Delivery {
         self.reliance.moves_to(self.values.visible.clone(), until);
     }
 
-    /// Says loudly what the application does not work with.
-    fn lament(&self, outcome: Option<Outcome>, error: &Error) {
-        match outcome {
-            Some(Outcome::Failed) => error!(
-                delivery = self.name(),
-                generation = self.state.borrow().generation,
-                %error,
-                "the application does not work with the new generation; it is rolled back, and its versions are not tried again"
-            ),
-            Some(Outcome::Unproven) => error!(
-                delivery = self.name(),
-                generation = self.state.borrow().generation,
-                %error,
-                "the application does not work with the new generation, and what it worked with has ended: there is no way back"
-            ),
-            _ => {}
-        }
-    }
-
-    fn event(&self, generation: &str) -> notify::Event {
+    pub(super) fn event(&self, generation: &str) -> notify::Event {
         let (delivery, directory) = (self.config.name.clone(), self.config.directory.clone());
         notify::Event { delivery, directory, generation: generation.to_owned(), versions: Versions::new() }
     }

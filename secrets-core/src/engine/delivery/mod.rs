@@ -6,6 +6,7 @@
 mod change;
 mod content;
 mod journal;
+mod prove;
 mod values;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use self::journal::Journal;
 pub(super) use self::journal::RECORD;
@@ -91,6 +92,8 @@ struct Effort {
     hurries: bool,
     /// How many looks at the application were good in a row.
     good_looks: u32,
+    /// What is traced of the change that is under way.
+    change: Option<Span>,
 }
 
 impl Delivery {

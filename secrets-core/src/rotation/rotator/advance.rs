@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::ledger::Open;
 use super::{Ask, Progress, Rotator};
@@ -14,6 +15,7 @@ use crate::rotation::course::{Course, Event, Phase, Step};
 use crate::rotation::record::Record;
 use crate::rotation::store::Revision;
 use crate::rotation::timing::Due;
+use crate::trace;
 
 /// One call of [`Rotator::advance`], as far as it is.
 struct Run<'a> {
@@ -91,9 +93,13 @@ impl Rotator {
 
     /// Performs a step, and writes down what came of it.
     async fn take_step(&self, step: Step, run: &mut Run<'_>, open: &mut Open) -> Result<()> {
-        let event = self.perform(step, run.ask, &mut open.record).await;
+        let span = trace::rotate(&self.rotation.name, step.as_str());
+        let event = self.perform(step, run.ask, &mut open.record).instrument(span.clone()).await;
         match &event {
-            Event::Failed(error) => drop(run.failed.get_or_insert_with(|| error.clone())),
+            Event::Failed(error) => {
+                trace::failed(&span, error);
+                run.failed.get_or_insert_with(|| error.clone());
+            }
             Event::Superseded => drop(run.failed.get_or_insert_with(superseded)),
             // What failed on the way was overcome.
             Event::Published(revision) => (run.published, run.failed) = (Some(revision.clone()), None),
