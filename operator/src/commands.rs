@@ -40,7 +40,7 @@ async fn controller(args: ControllerArgs) -> Result<(), Failure> {
         replica,
         namespace: args.namespace,
         audience: args.token_audience,
-        allowed: Allowed { addresses: args.provider_address },
+        allowed: Allowed { addresses: args.provider_address, shortest_interval: args.shortest_interval },
         concurrency: args.concurrency,
         drain: args.drain,
     };

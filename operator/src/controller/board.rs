@@ -1,20 +1,36 @@
 //! How all rotations stand, for `/metrics`.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keywheel_core::rotation::{Look, MEASURES};
+use kube::runtime::reflector::Store;
 
+use super::resource::RotationSchedule;
+use super::work::path;
 use crate::metrics::Families;
 
-/// The last look at each schedule, by its namespace and name.
+/// The last look at each schedule that is there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Board(Arc<Mutex<BTreeMap<String, Look>>>);
+pub(super) struct Board(Arc<Mutex<Looks>>);
+
+#[derive(Debug, Default)]
+struct Looks {
+    /// By namespace and name.
+    looks: BTreeMap<String, Look>,
+    /// What there is, for who leads.
+    store: Option<Store<RotationSchedule>>,
+}
 
 impl Board {
+    /// Shows the schedules of a leader, or none.
+    pub(super) fn show(&self, store: Option<Store<RotationSchedule>>) {
+        *self.lock() = Looks { looks: BTreeMap::new(), store };
+    }
+
     /// Takes a look; what was published before is added to it.
     pub(super) fn note(&self, mut look: Look) {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let looks = &mut self.lock().looks;
         if let Some(known) = looks.remove(&look.name) {
             // Where nobody could look, it stands as it stood.
             look.standing = look.standing.or(known.standing);
@@ -22,11 +38,6 @@ impl Board {
             look.failed += known.failed;
         }
         looks.insert(look.name.clone(), look);
-    }
-
-    /// Forgets all but those that `is_there` knows.
-    pub(super) fn retain(&self, is_there: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| is_there(name));
     }
 
     /// Writes the metrics of a replica that leads, or does not.
@@ -38,13 +49,20 @@ impl Board {
             "Whether this replica is the one that rotates.",
             [(String::new(), f64::from(u8::from(leads)))],
         );
-        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.lock();
+        let there: BTreeSet<String> =
+            shown.store.iter().flat_map(Store::state).map(|schedule| path(&schedule)).collect();
+        shown.looks.retain(|name, _| there.contains(name));
         for measure in MEASURES {
             // Names of objects in a cluster need no escapes.
-            let lines = looks.values().flat_map(|look| measure.of(look));
+            let lines = shown.looks.values().flat_map(|look| measure.of(look));
             let lines = lines.map(|(labels, value)| (format!("{{{labels}}}"), value));
             families.add(measure.name, measure.kind, measure.help, lines);
         }
         families.finish()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Looks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

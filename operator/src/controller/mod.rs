@@ -102,7 +102,7 @@ impl Controller {
                 let reconciler = Reconciler::new(&settings, &board, clock);
                 let ended = lead(reconciler, &mut lease, term, stop.as_mut()).await;
                 leads.send_replace(false);
-                board.retain(|_| false);
+                board.show(None);
                 if ended == Ended::Stopped {
                     break;
                 }

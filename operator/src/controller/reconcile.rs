@@ -46,6 +46,7 @@ impl Reconciler {
 
     /// Takes what is seen of the cluster.
     pub(super) fn of(self, store: Store<RotationSchedule>) -> Self {
+        self.board.show(Some(store.clone()));
         Self { store: Some(store), ..self }
     }
 
@@ -84,13 +85,13 @@ impl Reconciler {
         Arc::new(AccountTokens::of(client.clone(), request))
     }
 
+    /// Forgets the schedules that are gone.
     fn forget(&self) {
         let Some(store) = &self.store else { return };
         let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
         if works.len() > store.len() {
             let there = store.state();
             works.retain(|uid, _| there.iter().any(|schedule| schedule.metadata.uid.as_ref() == Some(uid)));
-            self.board.retain(|name| there.iter().any(|schedule| path(schedule) == name));
         }
     }
 

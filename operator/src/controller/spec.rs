@@ -5,9 +5,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_core::Clock;
-use keywheel_core::config::{Config, Mistake, ProviderConfig};
+use keywheel_core::config::{Config, Mistake, ProviderConfig, parse_duration};
 use keywheel_core::environment::Environment;
 use keywheel_core::identity::TokenIssuer;
 use keywheel_core::registry::Registry;
@@ -17,11 +18,13 @@ use serde_json::{Map, Value, json};
 
 use super::resource::{Provider, RotationSchedule, Timing};
 
-/// The providers that schedules may name.
+/// What schedules may ask for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Allowed {
-    /// Their addresses; any, where there is none.
+    /// The addresses of providers; any, where there is none.
     pub addresses: Vec<String>,
+    /// The shortest time from one rotation to the next.
+    pub shortest_interval: Duration,
 }
 
 /// A schedule that can be kept.
@@ -154,6 +157,14 @@ fn refused(
     }
     if address.starts_with("http://") && !allowed.addresses.contains(address) {
         mistakes.push("spec.provider.address: is http://, which shows the account's token to whoever listens; it is asked where the controller's --provider-address names it".into());
+    }
+    let Timing { every, max_age, .. } = &schedule.spec.schedule;
+    for (field, span) in [("every", every), ("maxAge", max_age)] {
+        let span = span.as_deref().and_then(|span| parse_duration(span).ok());
+        if span.is_some_and(|span| span < allowed.shortest_interval) {
+            let shortest = allowed.shortest_interval.as_secs();
+            mistakes.push(format!("spec.schedule.{field}: the controller rotates every {shortest}s at most"));
+        }
     }
     for name in rest.providers.keys() {
         mistakes.push(format!("spec: a reference names `{name}`; a schedule has one provider, {VAULT:?}"));

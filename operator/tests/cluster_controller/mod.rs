@@ -49,8 +49,12 @@ async fn a_schedule_rotates_on_time_and_says_so() {
         events.iter().filter(|(kind, reason, _)| kind == "Normal" && reason == "Rotated").collect();
     assert_eq!(rotated.len() as u64, version - first, "{events:?}");
     assert_eq!(events.len(), rotated.len(), "{events:?}");
-    // A schedule that is gone ends nothing.
+    // A schedule that is gone ends nothing, and is nowhere any more.
     stage.delete("orders").await;
+    until("the metrics to forget it", async || {
+        (!replica.probe("/metrics")?.contains("rotation=")).then_some(())
+    })
+    .await;
     replica.stop();
     let seen = probe.finish();
     assert!(seen.failed.is_empty() && seen.users.len() == 2, "{seen:?}");

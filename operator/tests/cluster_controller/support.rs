@@ -241,7 +241,7 @@ impl Stage {
             "text",
         ]);
         // It is http://, which nobody is asked by that is not named.
-        command.arg("--provider-address").arg(self.faults.address());
+        command.arg("--provider-address").arg(self.faults.address()).arg("--shortest-interval=1s");
         command.arg("--probes").arg(format!("127.0.0.1:{probes}")).arg("--kubeconfig").arg(file);
         let process = Process::start(name, command, folder.path());
         let replica = Replica { process, name: name.to_owned(), probes, _folder: folder };

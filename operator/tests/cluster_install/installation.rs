@@ -61,6 +61,7 @@ impl<'a> Installation<'a> {
                     for (deployment, replica) in [(&mut object, "a"), (&mut other, "b")] {
                         let flags = [
                             format!("--replica={replica}"),
+                            "--shortest-interval=1s".to_owned(),
                             format!("--namespace={}", rotated.namespace),
                             format!("--provider-address={}", rotated.faults.address()),
                         ];
@@ -156,13 +157,15 @@ impl<'a> Installation<'a> {
         .await;
     }
 
-    /// Returns which controller leads.
+    /// Returns which process leads: `REPLICA_…`.
     pub(crate) async fn leader(&self) -> String {
         let leases = self.cluster.api(NAMESPACE, "coordination.k8s.io", "Lease");
         until("a controller to lead", async || {
             let lease = leases.get(CONTROLLER).await.unwrap();
-            let (replica, _) = lease.data["spec"]["holderIdentity"].as_str()?.split_once('_')?;
-            Some(replica.to_owned())
+            lease.data["spec"]["holderIdentity"]
+                .as_str()
+                .filter(|holder| !holder.is_empty())
+                .map(str::to_owned)
         })
         .await
     }

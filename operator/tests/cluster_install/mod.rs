@@ -57,12 +57,13 @@ async fn rotates(stage: &controller::Stage, installation: &Installation<'_>) {
     stage.until_version(first + 2).await;
     for _ in 0..3 {
         let leader = installation.leader().await;
-        strangers::kill(&[("cmdline", "\0controller\0"), ("cmdline", &format!("\0--replica={leader}\0"))]);
-        until("the other to lead", async || (installation.leader().await != leader).then_some(())).await;
+        let (replica, _) = leader.split_once('_').unwrap();
+        strangers::kill(&[("cmdline", "\0controller\0"), ("cmdline", &format!("\0--replica={replica}\0"))]);
+        until("another to lead", async || (installation.leader().await != leader).then_some(())).await;
         // It may have been killed in the middle of a step, which is its own for up to a minute.
         let before = stage.rotations.version();
         let after = || (stage.rotations.version() > before).then_some(());
-        wait::until(Duration::from_secs(100), "a rotation by the other", after);
+        wait::until(Duration::from_secs(100), "a rotation by another", after);
     }
     stage.change("orders", json!({"schedule": {"paused": true}})).await;
     let status = stage.until_reason("orders", "Paused").await;

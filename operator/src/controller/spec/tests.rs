@@ -148,8 +148,10 @@ fn nothing_of_the_controller_s_own_is_reached() {
 
 #[test]
 fn only_known_servers_are_asked() {
-    let allowed =
-        |address: &str| Allowed { addresses: vec![address.into(), "https://other.internal".into()] };
+    let allowed = |address: &str| Allowed {
+        addresses: vec![address.into(), "https://other.internal".into()],
+        ..Allowed::default()
+    };
     let read = |allowed: &Allowed| Planned::read(&schedule(|_| {}), Arc::new(Nobody), allowed);
     assert!(read(&allowed("https://vault.internal:8200")).is_ok());
     for other in ["https://vault.internal", "https://vault.internal:8200.evil.test"] {
@@ -167,4 +169,17 @@ proptest! {
             prop_assert_eq!(planned.rotation.target.to_string(), "vault://secret/orders/db");
         }
     }
+}
+
+#[test]
+fn nobody_rotates_more_often_than_the_controller_allows() {
+    let allowed = Allowed { shortest_interval: Duration::from_secs(60), ..Allowed::default() };
+    let read = |timing: Value| {
+        Planned::read(&schedule(|spec| spec["schedule"] = timing), Arc::new(Nobody), &allowed).map(drop)
+    };
+    assert_eq!(read(json!({"every": "1m"})), Ok(()));
+    let refused = read(json!({"every": "59s", "maxAge": "1s"})).unwrap_err();
+    let places: Vec<&str> =
+        refused.lines().filter_map(|line| line.split_once(": ")).map(|(place, _)| place).collect();
+    assert_eq!(places, ["spec.schedule.every", "spec.schedule.maxAge"], "{refused}");
 }
