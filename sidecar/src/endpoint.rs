@@ -105,7 +105,10 @@ impl Drop for Serving {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {:?}", self.name, self.listen)
+        match &self.listen {
+            Listen::Tcp(address) => write!(f, "{} on {address}", self.name),
+            Listen::Unix(path) => write!(f, "{} on unix:{}", self.name, path.display()),
+        }
     }
 }
 

@@ -261,8 +261,10 @@ fn read_window(mut section: Section<'_>) -> Option<Window> {
     if duration.is_some_and(|duration| duration < SHORTEST_WINDOW) {
         section.mistake("`duration` must be at least 1m");
     }
-    let opens = Cron::try_new(&schedule?, &zone);
-    let opens = opens.map_err(|error| section.mistake(format!("the window {error}"))).ok();
+    let opens = schedule.and_then(|schedule| {
+        let opens = Cron::try_new(&schedule, &zone);
+        opens.map_err(|error| section.mistake(format!("the window {error}"))).ok()
+    });
     section.finish();
     Some(Window { opens: opens?, duration: duration? })
 }

@@ -90,19 +90,19 @@ fn read_rule(mut section: Section<'_>, known: &BTreeSet<&str>) -> Option<Rule> {
     let fields = section.section("fields").map(Section::named).unwrap_or_default();
     let fields: BTreeMap<String, Pattern> =
         fields.into_iter().filter_map(|(name, item)| Some((name.to_owned(), item.parse()?))).collect();
-    let rotations: Vec<String> = section.required("rotations")?;
+    let rotations: Option<Vec<String>> = section.required("rotations");
     if rule.is_none() && priority.is_none() && tags.is_empty() && fields.is_empty() {
         section.mistake("needs one of `rule`, `priority`, `tags` and `fields`: it would fit every alert");
     }
-    if rotations.is_empty() {
+    if rotations.as_ref().is_some_and(Vec::is_empty) {
         section.mistake("`rotations` names none");
     }
-    for unknown in rotations.iter().filter(|name| !known.contains(name.as_str())) {
+    for unknown in rotations.iter().flatten().filter(|name| !known.contains(name.as_str())) {
         let known: Vec<&str> = known.iter().copied().collect();
         section.mistake(format!("there is no rotation {unknown:?}; known: {}", known.join(", ")));
     }
     section.finish();
-    Some(Rule { rule, priority, tags, fields, rotations })
+    Some(Rule { rule, priority, tags, fields, rotations: rotations? })
 }
 
 impl Setting for Pattern {
