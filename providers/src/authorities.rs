@@ -14,6 +14,17 @@ pub(crate) enum Authorities {
     Given(String),
 }
 
+/// How the settings name them.
+#[cfg(feature = "schema")]
+#[derive(keywheel_core::schema::JsonSchema)]
+#[allow(dead_code, reason = "the type is described, and never made")]
+pub(crate) struct AuthoritiesSchema {
+    /// A file with the authorities to trust, and no others, in PEM. Left out: the system's.
+    ca_file: Option<keywheel_core::schema::Text>,
+    /// The same as a text.
+    ca_pem: Option<keywheel_core::schema::Text>,
+}
+
 impl Authorities {
     /// Reads `ca_file`, or `ca_pem`, which takes the certificates themselves.
     pub(crate) fn parse(section: &mut Section<'_>) -> Option<Self> {

@@ -16,6 +16,8 @@ use keywheel_core::fingerprint::Fingerprint;
 use keywheel_core::provider::{Provider, only_parameters};
 use keywheel_core::reference::SecretRef;
 use keywheel_core::registry::{Blueprint, Context, Kind};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{Schema, SchemaGenerator};
 use keywheel_core::secret::{Secret, SecretValue};
 use keywheel_core::value::Value;
 
@@ -26,6 +28,12 @@ pub struct EnvKind(Source);
 impl Kind for EnvKind {
     fn name(&self) -> &'static str {
         "env"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let _ = generator;
+        keywheel_core::schema::without_settings("Variables of this program's own environment.")
     }
 
     fn configure(&self, _: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {

@@ -44,7 +44,7 @@ pub struct KeyPair {
 }
 
 impl KeyKind {
-    const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::EcdsaP256, Self::EcdsaP384];
 
     /// Returns the name that configurations use.

@@ -49,6 +49,8 @@ pub mod registry;
 pub mod render;
 pub mod rotation;
 pub mod schedule;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod secret;
 pub mod state;
 pub mod trace;

@@ -25,6 +25,13 @@ pub trait Kind: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Describes its own settings, for [`schema`](crate::schema); those of a kind that says nothing may be any.
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut crate::schema::SchemaGenerator) -> crate::schema::Schema {
+        let _ = generator;
+        crate::schema::open()
+    }
+
     /// Reads the settings of one entry under `providers:`; mistakes go to the section, which then makes the whole configuration fail.
     fn configure(&self, settings: &mut Section<'_>) -> Option<Box<dyn Blueprint>>;
 
@@ -95,6 +102,12 @@ impl Registry {
         })
     }
 
+    /// Returns the kinds of providers.
+    #[cfg(feature = "schema")]
+    pub(crate) fn each_kind(&self) -> impl Iterator<Item = &dyn Kind> {
+        self.kinds.iter().map(|kind| &**kind)
+    }
+
     /// Adds a kind of rotation strategy.
     #[must_use]
     pub fn with_strategy(mut self, strategy: impl StrategyKind + 'static) -> Self {
@@ -115,6 +128,12 @@ impl Registry {
                 let known = self.strategies().join(", ");
                 Error::config("find strategy", format!("unknown strategy {name:?}; known: {known}"))
             })
+    }
+
+    /// Returns the kinds of strategies.
+    #[cfg(feature = "schema")]
+    pub(crate) fn each_strategy(&self) -> impl Iterator<Item = &dyn StrategyKind> {
+        self.strategies.iter().map(|strategy| &**strategy)
     }
 
     /// Returns the names of the strategies.

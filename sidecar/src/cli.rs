@@ -94,6 +94,10 @@ pub(crate) enum Command {
     /// End the programs of the rotator that started this, when it is killed
     #[command(name = crate::commands::GUARD, hide = true)]
     Guard,
+    /// Print the JSON Schema of the configuration, for editors
+    #[cfg(feature = "schema")]
+    #[command(after_help = "Example:\n  keywheel schema")]
+    Schema,
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  keywheel completions bash")]
     Completions {

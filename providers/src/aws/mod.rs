@@ -60,6 +60,8 @@ mod needs;
 mod provider;
 mod read;
 mod rotate;
+#[cfg(feature = "schema")]
+mod schema;
 mod settings;
 #[cfg(feature = "aws-ssm")]
 pub mod ssm;
@@ -74,6 +76,8 @@ use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
 use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Provider, Result, SecretRef};
 
 use self::provider::AwsProvider;
@@ -102,6 +106,11 @@ impl Default for AwsKind {
 impl Kind for AwsKind {
     fn name(&self) -> &'static str {
         "aws"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        schema::Aws::json_schema(generator)
     }
 
     fn configure(&self, section: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {

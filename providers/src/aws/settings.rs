@@ -165,7 +165,7 @@ fn parse_endpoint(text: &str, is_allowed: bool) -> Result<Url, String> {
 }
 
 /// How long a rotation may take: its function has four steps, each a call to a database or to another service.
-const ROTATE_WITHIN: Duration = Duration::from_secs(300);
+pub(super) const ROTATE_WITHIN: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

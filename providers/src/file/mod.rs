@@ -34,6 +34,8 @@ pub(crate) mod fuzzing;
 mod place;
 mod read;
 mod route;
+#[cfg(feature = "schema")]
+mod schema;
 mod store;
 mod watch;
 mod yaml;
@@ -53,6 +55,8 @@ use keywheel_core::provider::{Provider, only_parameters};
 use keywheel_core::reference::SecretRef;
 use keywheel_core::registry::{Blueprint, Context, Kind};
 use keywheel_core::rotation::Store;
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::secret::Secret;
 use tokio::sync::{Semaphore, watch as channel};
 
@@ -69,6 +73,11 @@ pub struct FileKind;
 impl Kind for FileKind {
     fn name(&self) -> &'static str {
         "file"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        schema::File::json_schema(generator)
     }
 
     fn configure(&self, settings: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {

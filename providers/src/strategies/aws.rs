@@ -19,6 +19,8 @@ use keywheel_core::config::Section;
 use keywheel_core::rotation::{
     Document, Fields, Plan, Revision, Strategy, StrategyContext, StrategyKind, Turn,
 };
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{Schema, SchemaGenerator};
 use keywheel_core::{Result, SecretRef};
 use tracing::warn;
 
@@ -35,6 +37,14 @@ struct Aws {
 impl StrategyKind for AwsStrategy {
     fn name(&self) -> &'static str {
         "aws"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let _ = generator;
+        keywheel_core::schema::without_settings(
+            "The secret, by the rotation function that Secrets Manager has for it.",
+        )
     }
 
     fn configure(&self, settings: Section<'_>) -> Option<Box<dyn Plan>> {

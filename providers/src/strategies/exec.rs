@@ -35,6 +35,8 @@ use keywheel_core::config::{Item, Section};
 use keywheel_core::program::{Failure, Program};
 use keywheel_core::rotation::policy::Policy;
 use keywheel_core::rotation::{Fields, Plan, Strategy, StrategyContext, StrategyKind, Turn};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::value::Exposed;
 use keywheel_core::{Error, ErrorKind, Result, SecretValue, Value};
 use serde::Serialize;
@@ -55,6 +57,11 @@ struct Exec {
 impl StrategyKind for ExecStrategy {
     fn name(&self) -> &'static str {
         "exec"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::Exec::json_schema(generator)
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {

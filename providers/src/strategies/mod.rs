@@ -14,6 +14,11 @@ mod place;
 pub mod postgres;
 #[cfg(feature = "random")]
 pub mod random;
+#[cfg(all(
+    feature = "schema",
+    any(feature = "exec", feature = "mysql", feature = "postgres", feature = "random", feature = "vault")
+))]
+mod schema;
 #[cfg(feature = "vault")]
 pub mod vault_approle_secret_id;
 #[cfg(feature = "vault")]

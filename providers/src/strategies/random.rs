@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use keywheel_core::config::Section;
 use keywheel_core::rotation::policy::Policy;
 use keywheel_core::rotation::{Fields, Plan, Strategy, StrategyContext, StrategyKind, Turn};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Result, Value};
 
 use crate::keys::KeyKind;
@@ -23,6 +25,11 @@ enum Random {
 impl StrategyKind for RandomStrategy {
     fn name(&self) -> &'static str {
         "random"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::Random::json_schema(generator)
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {

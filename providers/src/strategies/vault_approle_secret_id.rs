@@ -22,6 +22,8 @@ use keywheel_core::client::Client;
 use keywheel_core::config::Section;
 use keywheel_core::rotation::policy::Policy;
 use keywheel_core::rotation::{Fields, Plan, Strategy, StrategyContext, StrategyKind, Turn, text};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Error, ErrorKind, Result, SecretRef, Value};
 use tracing::{info, warn};
 
@@ -45,6 +47,11 @@ struct Role {
 impl StrategyKind for VaultAppRoleSecretIdStrategy {
     fn name(&self) -> &'static str {
         "vault-approle-secret-id"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::AppRole::json_schema(generator)
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {

@@ -22,6 +22,8 @@ use keywheel_core::config::Section;
 use keywheel_core::rotation::{
     Document, Fields, Plan, Revision, Strategy, StrategyContext, StrategyKind, Turn, text,
 };
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{Schema, SchemaGenerator};
 use keywheel_core::{Error, ErrorKind, Result, SecretRef};
 
 /// The strategy `vault-database`.
@@ -40,6 +42,14 @@ struct Account {
 impl StrategyKind for VaultDatabaseStrategy {
     fn name(&self) -> &'static str {
         "vault-database"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let _ = generator;
+        keywheel_core::schema::without_settings(
+            "The password of a static role, or of the engine itself, by the database secrets engine.",
+        )
     }
 
     fn configure(&self, settings: Section<'_>) -> Option<Box<dyn Plan>> {

@@ -21,6 +21,8 @@ use keywheel_core::config::Section;
 use keywheel_core::rotation::{
     Document, Fields, Plan, Revision, Strategy, StrategyContext, StrategyKind, Turn,
 };
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Error, ErrorKind, Result, SecretRef, Value};
 
 /// The strategy `vault-transit-key`.
@@ -50,6 +52,11 @@ struct Standing {
 impl StrategyKind for VaultTransitKeyStrategy {
     fn name(&self) -> &'static str {
         "vault-transit-key"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::TransitKey::json_schema(generator)
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {

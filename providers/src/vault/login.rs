@@ -398,4 +398,4 @@ fn requested(section: Section<'_>, _: &Environment) -> Option<TokenSource> {
 }
 
 /// Where the kubelet puts a pod's own token.
-const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+pub(super) const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";

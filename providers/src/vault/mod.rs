@@ -83,6 +83,8 @@ mod logical;
 mod login;
 mod mount;
 mod provider;
+#[cfg(feature = "schema")]
+mod schema;
 mod session;
 mod settings;
 mod store;
@@ -100,6 +102,8 @@ use keywheel_core::environment::Environment;
 use keywheel_core::identity::TokenIssuer;
 use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Provider, Result, SecretRef};
 
 use self::provider::VaultProvider;
@@ -140,6 +144,11 @@ impl Kind for VaultKind {
 
     fn aliases(&self) -> &'static [&'static str] {
         &["bao"]
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        schema::Vault::json_schema(generator)
     }
 
     fn configure(&self, section: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {

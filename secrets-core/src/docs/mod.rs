@@ -321,3 +321,16 @@ pub mod adr_0024_external_secrets {}
 /// **Price.** A program that reads both the files and the API may see two versions during a change. A request costs a connection. Whoever may ask gets every secret of the agent's deliveries: there is no policy
 /// within.
 pub mod adr_0025_local_api {}
+
+/// # 28. The schema has types of its own, and a test asks the reader
+///
+/// **Decision.** The configuration is read by hand, key by key, from a tree that knows its places (ADR 3). Its JSON Schema is generated from types that have the file's shape and are never made; each kind of
+/// provider and of strategy has its own beside its factory, and `keywheel schema` puts together those that the program was built with. At every mapping of the schema a test puts a key that nobody knows into a
+/// configuration, and compares the keys that the reader names in its answer with those of the schema, both ways. Defaults are the reader's own constants. Schemars is behind the feature `schema`, which the library
+/// does not have by default. The draft is 07, and nothing fills in defaults.
+///
+/// **Why.** A reader made of derived types has one message for a mistake, and stops at the first; this one says all of them, in words that say what is right. The types that a configuration becomes (a cron pattern,
+/// a template, a blueprint) have not the shape of the file, and a schema of them would be a second reader in attributes. What has to be the same in two places is held together by a test rather than by a discipline.
+///
+/// **Price.** A new key is written twice, and the test says so. What goes together is in the schema only where it is plain (one of several keys); the rest is `keywheel check`'s to say.
+pub mod adr_0028_schema {}

@@ -98,6 +98,13 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
+impl Priority {
+    /// Returns the names that Falco has for them, from the least on.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        PRIORITIES.iter().map(|(name, _)| *name)
+    }
+}
+
 impl FromStr for Priority {
     type Err = ();
 
@@ -110,7 +117,7 @@ impl FromStr for Priority {
 impl Setting for Priority {
     fn parse(value: &Item<'_>) -> Result<Self, String> {
         let known = || {
-            let names: Vec<String> = PRIORITIES.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+            let names: Vec<String> = Self::names().map(str::to_ascii_lowercase).collect();
             format!("must be one of {}", names.join(", "))
         };
         String::parse(value)?.parse().map_err(|()| known())

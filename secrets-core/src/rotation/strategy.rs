@@ -101,6 +101,13 @@ pub trait StrategyKind: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Describes its settings, for [`schema`](crate::schema); those of a strategy that says nothing may be any.
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut crate::schema::SchemaGenerator) -> crate::schema::Schema {
+        let _ = generator;
+        crate::schema::open()
+    }
+
     /// Reads all settings below that key, to the end; mistakes go to the section, which then makes the whole configuration fail.
     fn configure(&self, settings: Section<'_>) -> Option<Box<dyn Plan>>;
 }

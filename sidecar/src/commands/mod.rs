@@ -10,6 +10,8 @@ mod refresh;
 mod render;
 mod rotate;
 mod run;
+#[cfg(feature = "schema")]
+mod schema;
 mod status;
 
 use std::path::Path;
@@ -43,6 +45,8 @@ pub(crate) async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Rotate(args) => rotate::rotate(args).await,
         Command::Install { file } => install::install(&file),
         Command::Man { folder } => manual(&folder),
+        #[cfg(feature = "schema")]
+        Command::Schema => schema::schema(),
         Command::Completions { shell } => completions(shell),
     }
     .map(|()| 0)

@@ -215,7 +215,7 @@ fn is_session(name: &str) -> bool {
 }
 
 /// What AWS's own log calls whoever is here.
-const SESSION: &str = "keywheel";
+pub(in crate::aws) const SESSION: &str = "keywheel";
 /// The agents of ECS and of EKS.
 const AGENTS_4: [[u8; 4]; 2] = [[169, 254, 170, 2], [169, 254, 170, 23]];
 const AGENT_6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23];

@@ -26,6 +26,8 @@ use tracing::{debug, info, warn};
 
 use self::life::{Life, Outage};
 pub(super) use self::method::Method;
+#[cfg(feature = "schema")]
+pub(super) use self::method::SESSION;
 use super::http::Http;
 use super::settings::Settings;
 

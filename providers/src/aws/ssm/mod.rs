@@ -25,6 +25,8 @@ use keywheel_core::config::Section;
 use keywheel_core::environment::Environment;
 use keywheel_core::needs::Needs;
 use keywheel_core::registry::{Blueprint, Context, Kind};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Provider, Result, SecretRef};
 
 use self::provider::SsmProvider;
@@ -54,6 +56,11 @@ impl Default for SsmKind {
 impl Kind for SsmKind {
     fn name(&self) -> &'static str {
         "ssm"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::Aws::json_schema(generator)
     }
 
     fn configure(&self, section: &mut Section<'_>) -> Option<Box<dyn Blueprint>> {

@@ -31,6 +31,8 @@ use std::sync::Arc;
 
 use keywheel_core::config::Section;
 use keywheel_core::rotation::{Plan, Strategy, StrategyContext, StrategyKind};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Result, SecretRef};
 
 use self::session::Server;
@@ -58,6 +60,11 @@ impl StrategyKind for MysqlStrategy {
 
     fn aliases(&self) -> &'static [&'static str] {
         &["mariadb"]
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::Mysql::json_schema(generator)
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {

@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 use keywheel_core::config::Section;
 use keywheel_core::rotation::{Plan, Strategy, StrategyContext, StrategyKind};
+#[cfg(feature = "schema")]
+use keywheel_core::schema::{JsonSchema, Schema, SchemaGenerator};
 use keywheel_core::{Result, SecretRef};
 
 use self::session::Server;
@@ -51,6 +53,11 @@ struct Settings {
 impl StrategyKind for PostgresStrategy {
     fn name(&self) -> &'static str {
         "postgres"
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        super::schema::Postgres::json_schema(generator)
     }
 
     fn configure(&self, mut settings: Section<'_>) -> Option<Box<dyn Plan>> {
