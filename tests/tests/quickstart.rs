@@ -1,4 +1,4 @@
-//! README.md does what it says: its first commands, typed as they stand there, and its configuration.
+//! README.md and the book do what they say: the first commands, typed as they stand there, the large configuration, and that all commands exist.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,11 +8,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use keywheel_tests::certificates::Authority;
+use keywheel_tests::documentation::{Document, documents, repository};
 use keywheel_tests::{Launch, Process, Signal, Tmpfs, built, http, ports, wait};
 
 #[test]
@@ -79,7 +80,7 @@ fn the_edit_of_the_quickstart_arrives_at_once() {
 }
 
 #[test]
-fn the_configuration_in_the_readme_is_good() {
+fn the_large_configuration_of_the_book_is_good() {
     let volume = Tmpfs::mount(1 << 20);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = |name: &str, content: &str| -> String {
@@ -87,7 +88,7 @@ fn the_configuration_in_the_readme_is_good() {
         fs::write(&path, content).expect("a file");
         path.display().to_string()
     };
-    let configuration = blocks(&section("## Deliver and keep fresh"), "yaml")[0].clone();
+    let configuration = blocks(&Document::read("docs/src/deliveries.md").text, "yaml")[0].clone();
     let configuration =
         replace(&configuration, "/etc/keywheel/app.env.j2", &file("app.env.j2", "{{ db.username }}"));
     let configuration =
@@ -102,10 +103,10 @@ fn the_configuration_in_the_readme_is_good() {
 }
 
 #[test]
-fn the_commands_in_the_readme_exist() {
-    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+fn the_commands_in_the_documentation_exist() {
     let mut seen = 0;
-    for line in blocks(&readme, "sh").iter().flat_map(|block| block.lines()) {
+    let lines = documents().into_iter().flat_map(|document| blocks(&document.text, "sh"));
+    for line in lines.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()) {
         let Some(call) = line.strip_prefix("keywheel ") else { continue };
         let subcommand = call.split_whitespace().next().expect("a command");
         let help = Launch::new(subcommand).arg("--help").output();
@@ -117,7 +118,7 @@ fn the_commands_in_the_readme_exist() {
         }
         seen += 1;
     }
-    assert!(seen > 5, "README shows only {seen} commands");
+    assert!(seen > 20, "only {seen} commands are shown");
 }
 
 /// A copy of what the quickstart needs, with a directory and a port of its own.
@@ -190,13 +191,13 @@ impl Stage {
 
 /// Replaces the one place in which `text` says `from`.
 fn replace(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(text.matches(from).count(), 1, "{from} in the README's configuration");
+    assert_eq!(text.matches(from).count(), 1, "{from} in the book's configuration");
     text.replace(from, to)
 }
 
 /// Returns the README's section of that heading.
 fn section(heading: &str) -> String {
-    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let readme = Document::read("README.md").text;
     let (_, section) =
         readme.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("README has no {heading:?}"));
     section.split("\n## ").next().unwrap_or_default().to_owned()
@@ -206,10 +207,6 @@ fn section(heading: &str) -> String {
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     text.split(&fence).skip(1).map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned()).collect()
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
 }
 
 const DIRECTORY: &str = "/dev/shm/keywheel-quickstart";

@@ -107,10 +107,10 @@ fn a_template_of_the_vault_agent_makes_the_file_that_it_made() {
 }
 
 #[test]
-fn the_example_of_the_readme_is_taken_without_a_warning() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    let (_, chapter) = readme.split_once("\n## In Kubernetes\n").unwrap();
-    let (_, block) = chapter.split_once("```yaml\n").unwrap();
+fn the_example_of_the_book_is_taken_without_a_warning() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/kubernetes.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, block) = page.split_once("```yaml pod\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let mut pod: Value = serde_saphyr::from_str(block).unwrap();
     pod["spec"] = serde_json::json!({"containers": [{"name": "app", "image": "orders"}]});

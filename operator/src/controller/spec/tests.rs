@@ -71,9 +71,11 @@ fn a_schedule_means_what_an_entry_of_the_file_means() {
 
 #[test]
 fn what_the_documentation_shows_can_be_kept() {
-    let documents =
-        [include_str!("../../../../README.md"), include_str!("../../../../docs/src/schedules.md")];
-    let blocks = documents.iter().flat_map(|text| text.split("```yaml\n").skip(1));
+    let documents = [
+        include_str!("../../../../docs/src/kubernetes.md"),
+        include_str!("../../../../docs/src/schedules.md"),
+    ];
+    let blocks = documents.iter().flat_map(|text| text.split("```yaml manifest\n").skip(1));
     let blocks = blocks.map(|block| block.split("```").next().unwrap());
     let schedules: Vec<_> = blocks.filter(|block| block.contains("kind: RotationSchedule")).collect();
     for block in &schedules {
