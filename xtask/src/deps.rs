@@ -1,4 +1,4 @@
-//! `cargo xtask deps`: the arrows between the packages, and one HTTP and TLS stack below them.
+//! `cargo xtask deps`: the arrows between the packages, one HTTP and TLS stack below them, and a core that is small without its features.
 
 use std::collections::BTreeSet;
 
@@ -16,19 +16,24 @@ pub(crate) fn run() -> Result<()> {
     let metadata = command::output(workspace::cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata printed no JSON")?;
     // `cargo metadata` lists optional dependencies that no enabled feature reaches; `cargo tree` leaves them out.
-    let tree = command::output(workspace::cargo().args([
-        "tree",
-        "--workspace",
-        "--all-features",
-        "--edges=normal",
-        "--prefix=none",
-    ]))?;
+    let tree = |arguments: &[&str]| {
+        command::output(workspace::cargo().args(["tree", "--prefix=none"]).args(arguments))
+    };
+    let whole = tree(&["--workspace", "--all-features", "--edges=normal"])?;
+    // With what builds it and its macros: that is compiled as well.
+    let core =
+        crates(&tree(&["--package=keywheel-core", "--no-default-features", "--edges=normal,build"])?).len();
 
     let mut findings = arrows(&metadata);
-    findings.extend(stack(&tree));
+    findings.extend(stack(&whole));
+    if core >= CORE_BELOW {
+        findings.push(format!(
+            "keywheel-core alone compiles {core} crates; fewer than {CORE_BELOW} are promised"
+        ));
+    }
     if findings.is_empty() {
         println!(
-            "deps: sidecar -> providers -> core; one each of {}; none of {}",
+            "deps: sidecar -> providers -> core ({core} crates alone); one each of {}; none of {}",
             ONCE.join(", "),
             NEVER.join(", ")
         );
@@ -58,8 +63,7 @@ fn arrows(metadata: &Value) -> Vec<String> {
 
 /// Finds crates that the tree has twice or must not have, in lines as `name v1.2.3 (…)`.
 fn stack(tree: &str) -> Vec<String> {
-    let crates: BTreeSet<_> =
-        tree.lines().filter_map(|line| line.split_once(' ')).map(name_and_version).collect();
+    let crates = crates(tree);
     let versions = |name: &str| crates.iter().filter(|(found, _)| *found == name).count();
     let twice = ONCE
         .iter()
@@ -67,6 +71,11 @@ fn stack(tree: &str) -> Vec<String> {
         .map(|name| format!("the tree has {name} more than once"));
     let banned = NEVER.iter().filter(|name| versions(name) > 0).map(|name| format!("the tree has {name}"));
     twice.chain(banned).collect()
+}
+
+/// Returns the crates of a tree, each once, by name and version.
+fn crates(tree: &str) -> BTreeSet<(&str, &str)> {
+    tree.lines().filter_map(|line| line.split_once(' ')).map(name_and_version).collect()
 }
 
 fn name_and_version<'a>((name, rest): (&'a str, &'a str)) -> (&'a str, &'a str) {
@@ -93,6 +102,7 @@ const LAYERS: [&[&str]; 4] = [
     &["keywheel-tests", "xtask"],
 ];
 const ONCE: [&str; 4] = ["rustls", "hyper", "reqwest", "aws-lc-rs"];
+const CORE_BELOW: usize = 60;
 const NEVER: [&str; 4] = ["ring", "openssl", "openssl-sys", "native-tls"];
 
 #[cfg(test)]

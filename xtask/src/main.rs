@@ -12,6 +12,7 @@ mod crds;
 mod deps;
 mod dist;
 mod e2e;
+mod features;
 mod fuzz;
 mod materials;
 mod packages;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         "deps" => deps::run(),
         "dist" => dist::run(&rest),
         "e2e" => e2e::run(&rest),
+        "features" => features::run(&rest),
         "fuzz" => fuzz::run(&rest),
         _ => {
             eprintln!("{USAGE}");
@@ -61,11 +63,13 @@ usage: cargo xtask COMMAND
   bench [ARG…]  measure keywheel agent and bao agent side by side; --help tells more
   crds          write the definitions of the cluster's resources into deploy/
   schema        write the schema of the configuration, and the book's page on it
-  deps          check the arrows between the packages and the dependency tree
+  deps          check the arrows between the packages, the dependency tree, and how much the core alone compiles
   dist          build the static program, its bill of materials and their checksums into target/dist;
                 with --verify, build it in a second folder as well and compare
   e2e           run the tests that need a cluster, if KEYWHEEL_TEST_KUBECONFIG or KUBECONFIG names one;
-                `e2e root FOLDER` lays out the image that KEYWHEEL_TEST_IMAGE is to name
+                `e2e root FOLDER [--dist]` lays out the image that KEYWHEEL_TEST_IMAGE is to name
+  features [PACKAGE[/FEATURE]…]
+                check that every feature compiles without the others (an hour, without arguments)
   fuzz [ARG…]   build the fuzz targets into target/fuzz and run each; [--seconds N] (20) [--keep] [TARGET…]";
 
 /// sysexits.h: the command was used incorrectly.

@@ -11,6 +11,8 @@ mod external_secrets;
 mod node;
 mod provider;
 mod section;
+#[cfg_attr(not(feature = "yaml"), path = "no_yaml.rs")]
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -126,7 +128,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let read = |item: &Item<'_>| read_root(item, folder, registry, environment);
-        match serde_saphyr::from_multiple::<Node>(text) {
+        match yaml::documents(text) {
             Ok(documents) if documents.iter().any(external_secrets::is_manifest) => {
                 let mistakes = Mistakes::default();
                 let root = read_manifests(documents, environment, &mistakes);
@@ -136,7 +138,7 @@ impl Config {
             Ok(mut one) if one.len() == 1 => read_tree(path, one.remove(0), environment, read),
             // None, or several: the parser of one has the words.
             Ok(_) => read_text_with(path, text, environment, read),
-            Err(error) => Err(ConfigError { file: path.into(), mistakes: vec![syntax_mistake(&error)] }),
+            Err(error) => Err(ConfigError { file: path.into(), mistakes: vec![error] }),
         }
     }
 }
@@ -161,7 +163,7 @@ fn read_text_with<T>(
     read: impl FnOnce(&Item<'_>) -> Option<T>,
 ) -> Result<T, ConfigError> {
     let failed = |mistake| ConfigError { file: path.into(), mistakes: vec![mistake] };
-    let root: Node = serde_saphyr::from_str(text).map_err(|error| failed(syntax_mistake(&error)))?;
+    let root: Node = yaml::document(text).map_err(failed)?;
     if matches!(root.content, Content::Null) {
         return Err(failed(mistake(root.place, "the configuration is empty")));
     }
@@ -309,20 +311,10 @@ fn mistake(place: Place, message: impl Into<String>) -> Mistake {
     Mistake { place, setting: String::new(), message: message.into() }
 }
 
-fn syntax_mistake(error: &serde_saphyr::Error) -> Mistake {
-    let place = error.location().map(Place::from).unwrap_or_default();
-    let text = error.without_snippet().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    // The library ends its sentences with the place and with advice for its callers.
-    let end = [", set DuplicateKeyPolicy", " at line "].iter().filter_map(|mark| line.find(mark)).min();
-    mistake(place, format!("not valid YAML: {}", &line[..end.unwrap_or(line.len())]))
-}
-
 /// Reads one value of a configuration, for the tests of what is read elsewhere; returns every mistake as a configuration would report it.
 #[cfg(test)]
 pub(crate) fn read_item<T>(text: &str, read: impl FnOnce(&Item<'_>) -> Option<T>) -> Result<T, Vec<String>> {
-    let root: Node =
-        serde_saphyr::from_str(text).map_err(|error| vec![syntax_mistake(&error).to_string()])?;
+    let root = yaml::document(text).map_err(|mistake| vec![mistake.to_string()])?;
     let mistakes = Mistakes::default();
     let value = read(&Item::new(&root, String::new(), &mistakes));
     let mistakes: Vec<String> = mistakes.into_sorted().iter().map(Mistake::to_string).collect();

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
-
 use crate::environment::Environment;
 
 /// A line and a column in a file, both from 1.
@@ -30,6 +27,7 @@ pub(super) struct Node {
     pub(super) expanded: bool,
 }
 
+#[cfg_attr(not(feature = "yaml"), expect(dead_code, reason = "only a reader makes some of them"))]
 pub(super) enum Content {
     Null,
     Bool(bool),
@@ -115,74 +113,4 @@ fn expand(text: &str, environment: &Environment) -> Result<String, String> {
     }
     out.push_str(rest);
     Ok(out)
-}
-
-impl From<serde_saphyr::Location> for Place {
-    fn from(location: serde_saphyr::Location) -> Self {
-        #[allow(clippy::useless_conversion, reason = "the crate's integers depend on its features")]
-        Self { line: location.line().into(), column: location.column().into() }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self { content: spanned.value, place: spanned.referenced.into(), expanded: false })
-    }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ContentVisitor)
-    }
-}
-
-struct ContentVisitor;
-
-impl<'de> Visitor<'de> for ContentVisitor {
-    type Value = Content;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a part of the configuration")
-    }
-
-    fn visit_unit<E>(self) -> Result<Content, E> {
-        Ok(Content::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
-        Ok(Content::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
-        Ok(Content::Number(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
-        Ok(Content::Number(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
-        Ok(Content::Number(value.to_string()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
-        Ok(Content::Text(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Content::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Content, A::Error> {
-        let mut map = Vec::new();
-        while let Some((key, node)) = entries.next_entry::<Spanned<String>, Node>()? {
-            map.push((key.value, key.referenced.into(), node));
-        }
-        Ok(Content::Map(map))
-    }
 }

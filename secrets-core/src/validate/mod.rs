@@ -125,11 +125,17 @@ fn json(file: &PayloadFile) -> Result<(), String> {
         .map_err(|error| format!("it is not JSON, as line {} column {} shows", error.line(), error.column()))
 }
 
+#[cfg(feature = "yaml")]
 fn yaml(text: &str) -> Result<(), String> {
     serde_saphyr::from_str::<IgnoredAny>(text).map(drop).map_err(|error| match error.location() {
         Some(at) => format!("it is not YAML, as line {} column {} shows", at.line(), at.column()),
         None => "it is not YAML".into(),
     })
+}
+
+#[cfg(not(feature = "yaml"))]
+fn yaml(_text: &str) -> Result<(), String> {
+    Err("this program was built without the feature `yaml`".into())
 }
 
 fn dotenv(text: &str) -> Result<(), String> {

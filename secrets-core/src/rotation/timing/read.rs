@@ -58,7 +58,8 @@ fn read_cron(item: &Item<'_>, window: Option<&Item<'_>>, zone: &TimeZone, jitter
     let cron = cron.map_err(|error| {
         item.mistake(match error {
             CronError::Never => "is a time that never comes".to_owned(),
-            other => format!("{other}, perhaps with a field for the second before them"),
+            CronError::Pattern => format!("{error}, perhaps with a field for the second before them"),
+            other => other.to_string(),
         });
     });
     Some(Pace::Cron { cron: Box::new(cron.ok()?), window: window.map(|(_, span)| span) })
