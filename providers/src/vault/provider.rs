@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use keywheel_core::clock::until;
 use keywheel_core::examine::Finding;
 use keywheel_core::fingerprint::Fingerprint;
 use keywheel_core::layer::Budget;
@@ -167,6 +168,9 @@ impl VaultProvider {
         match logical::read(&self.session, request, &self.fingerprint, at).await? {
             Some(secret) => {
                 self.minting.note(&name, secret.upkeep.is_minted());
+                if let Some(end) = secret.upkeep.deadline(None) {
+                    self.budget.minted(&name, until(at, end));
+                }
                 Ok(Found::Secret(secret, None))
             }
             None => Ok(Found::Nothing),

@@ -17,13 +17,14 @@ pub struct BudgetLimits {
     pub requests_per_second: f64,
     /// Requests at once after a quiet time; at least 1.
     pub burst: u32,
-    /// How many new values of one dynamic secret may be made in an hour; at least 1.
+    /// How many new values of one dynamic secret may be made in an hour; at least 1. Where its values live for so short that this would let them lapse, two may be
+    /// made in the life of each.
     pub mints_per_hour: u32,
 }
 
 impl Default for BudgetLimits {
     /// 50 requests a second and 1,000 at once: a thousand secrets are there at the start without waiting, and nothing can run hot. Four
-    /// new credentials a minute are more than any sane lease needs, and few enough for any database.
+    /// new credentials a minute are more than most leases need, and few enough for any database.
     fn default() -> Self {
         Self { requests_per_second: 50.0, burst: 1000, mints_per_hour: 240 }
     }
@@ -41,7 +42,7 @@ pub struct Budget {
     limits: BudgetLimits,
     clock: Clock,
     bucket: Mutex<Bucket>,
-    mints: Mutex<HashMap<String, Bucket>>,
+    mints: Mutex<HashMap<String, Mints>>,
     in_flight: Semaphore,
 }
 
@@ -49,6 +50,14 @@ pub struct Budget {
 #[derive(Debug)]
 #[must_use = "the request counts as done when this is dropped"]
 pub struct Permit<'a>(#[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'a>>);
+
+/// What may be made of one secret.
+#[derive(Debug)]
+struct Mints {
+    bucket: Bucket,
+    /// How many a second its values need, as short as they live.
+    needed: f64,
+}
 
 #[derive(Debug)]
 struct Bucket {
@@ -79,14 +88,15 @@ impl Budget {
     /// # Errors
     /// [`ErrorKind::RateLimited`], with the time after which the next one may be made.
     pub fn mint(&self, secret: &str) -> Result<()> {
-        let rate = f64::from(self.limits.mints_per_hour) / 3600.0;
         let burst = f64::from(self.limits.mints_per_hour.min(Self::MINT_BURST));
         let now = self.clock.instant();
         let mut mints = lock(&self.mints);
-        let bucket = mints.entry(secret.to_owned()).or_insert(Bucket { tokens: burst, at: now });
-        let refilled = bucket.refilled(rate, burst, now);
+        let full = || Mints { bucket: Bucket { tokens: burst, at: now }, needed: 0.0 };
+        let mints = mints.entry(secret.to_owned()).or_insert_with(full);
+        let rate = mints.needed.max(f64::from(self.limits.mints_per_hour) / 3600.0);
+        let refilled = mints.bucket.refilled(rate, burst, now);
         if refilled >= 1.0 {
-            *bucket = Bucket { tokens: refilled - 1.0, at: now };
+            mints.bucket = Bucket { tokens: refilled - 1.0, at: now };
             return Ok(());
         }
         let reason = format!(
@@ -96,6 +106,13 @@ impl Budget {
         Err(Error::new(ErrorKind::RateLimited, "read", reason)
             .with_retry_after(Some(Duration::from_secs_f64((1.0 - refilled) / rate)))
             .with_help("find out why they do not last; `budget.mints_per_hour` sets the limit"))
+    }
+
+    /// Says how long a value of `secret` lives that was made now: another one has to be there before its end, whatever the limit is.
+    pub fn minted(&self, secret: &str, life: Duration) {
+        if let Some(mints) = lock(&self.mints).get_mut(secret) {
+            mints.needed = 2.0 / life.as_secs_f64().max(1.0);
+        }
     }
 
     /// Waits until one more request may be sent.
@@ -169,6 +186,28 @@ mod tests {
         }
         assert!((75..=81).contains(&made), "{made}");
         assert!(budget.mint("database/creds/other").is_ok(), "each secret counts for itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_lived_secret_is_made_as_often_as_it_needs_and_no_more_than_twice_that() {
+        let budget = Budget::new(BudgetLimits::default(), Clock::system());
+        let life = Duration::from_secs(5);
+        let mint =
+            || budget.mint("database/creds/orders").map(|()| budget.minted("database/creds/orders", life));
+        for _ in 0..1000 {
+            mint().unwrap();
+            tokio::time::sleep(life * 3 / 4).await;
+        }
+        let (start, mut made) = (Instant::now(), 0);
+        while start.elapsed() < 100 * life {
+            match mint() {
+                Ok(()) => made += 1,
+                Err(error) => {
+                    tokio::time::sleep(error.retry_after().unwrap() + Duration::from_millis(1)).await
+                }
+            }
+        }
+        assert!((200..=221).contains(&made), "{made}");
     }
 
     proptest! {
