@@ -1,12 +1,13 @@
 //! One secret that is kept fresh for all who watch it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
-use crate::client::{Client, named};
+use crate::client::named;
 use crate::keeper::{Keeper, KeeperHandle};
 use crate::provider::{Ending, Provider};
 
@@ -53,7 +54,7 @@ pub(super) async fn tend(
     }
     if let Some(tends) = provider.leases() {
         for lease in &leases {
-            match tokio::time::timeout(Client::CLOSE, tends.revoke(lease)).await {
+            match tokio::time::timeout(GIVING_BACK, tends.revoke(lease)).await {
                 Ok(Ok(())) => {
                     debug!(%reference, "gave back the lease of a secret that nobody watches any more")
                 }
@@ -66,3 +67,6 @@ pub(super) async fn tend(
     }
     slot.clear().await;
 }
+
+/// How long giving a lease back may take: a source that is given back a hundred at once takes its time for each. The end of the client does not wait for it.
+const GIVING_BACK: Duration = Duration::from_secs(30);
