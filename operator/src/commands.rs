@@ -28,6 +28,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<(), Failure> {
 
 async fn controller(args: ControllerArgs) -> Result<(), Failure> {
     let stop = stop()?;
+    cluster::refuse_own(&args.token_audience)?;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let namespace = args.lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     // A container that was started again is another replica: what the one before had is not its own.
@@ -70,6 +71,7 @@ fn stop() -> Result<impl Future<Output = ()>, Failure> {
 
 async fn inject(args: InjectArgs) -> Result<(), Failure> {
     let stop = stop()?;
+    cluster::refuse_own(&args.pods.token_audience)?;
     let kubeconfig = args.kubeconfig.as_deref();
     let settings = settings(&args.pods, kubeconfig).await?;
     let native = settings.native_sidecars;

@@ -223,5 +223,5 @@ async fn certificates_are_replaced_and_no_review_fails() {
 
 /// Says what it reads and whom it runs as, and says what it reads whenever it is told.
 const TOLD: &str = "trap 'echo told of $(cat /keywheel/secrets/db)' HUP; \
-    echo uid $(id -u) begins with $(cat /keywheel/secrets/db); while :; do sleep 600 & wait $!; done";
+    echo uid $(id -u) begins with $(cat /keywheel/secrets/db); while :; do sleep 600 & wait $!; kill $! 2>/dev/null; done";
 const TELL: &str = "{signal: {process: sh, signal: SIGHUP, which: oldest}}";

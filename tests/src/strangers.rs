@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Ends with SIGKILL the one process in whose files in `/proc` these texts are, each named with its file (`("cmdline", "…")`).
+/// Ends with SIGKILL the one process in whose files in `/proc` these texts are, each named with its file (`("cmdline", "…")`). The UID of a pod is in its
+/// `cgroup`, with `-` or, where systemd makes it, `_`.
 ///
 /// # Panics
 ///
@@ -12,8 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 pub fn kill(marks: &[(&str, &str)]) {
     let has_all = |folder: &PathBuf| {
         marks.iter().all(|(file, text)| {
-            std::fs::read(folder.join(file))
-                .is_ok_and(|found| found.windows(text.len()).any(|part| part == text.as_bytes()))
+            let holds =
+                |found: &[u8], text: &str| found.windows(text.len()).any(|part| part == text.as_bytes());
+            std::fs::read(folder.join(file)).is_ok_and(|found| {
+                holds(&found, text) || *file == "cgroup" && holds(&found, &text.replace('-', "_"))
+            })
         })
     };
     let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());

@@ -27,7 +27,7 @@ pub fn within<T>(bound: Duration, mut probe: impl FnMut() -> Option<T>) -> Optio
 ///
 /// # Panics
 ///
-/// When 30 s have passed; the message names `what`.
+/// When 90 s have passed, which is more than a node takes for anything; the message names `what`.
 pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let polling = async {
         loop {
@@ -37,8 +37,8 @@ pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T
             tokio::time::sleep(POLL).await;
         }
     };
-    let polled = tokio::time::timeout(Duration::from_secs(30), polling).await;
-    polled.unwrap_or_else(|_| panic!("waited 30 s in vain for: {what}"))
+    let polled = tokio::time::timeout(PATIENCE, polling).await;
+    polled.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for: {what}"))
 }
 
 /// Calls `holds` over and over for the whole of `span`.
@@ -65,4 +65,5 @@ fn pause() {
 }
 
 /// Short against every bound in the tests, long enough to leave the two cores to the programs under test.
+const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(5);

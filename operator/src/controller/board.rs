@@ -22,6 +22,15 @@ struct Looks {
     store: Option<Store<RotationSchedule>>,
 }
 
+impl Looks {
+    /// Forgets the schedules that are gone.
+    fn forget(&mut self) {
+        let there: BTreeSet<String> =
+            self.store.iter().flat_map(Store::state).map(|schedule| path(&schedule)).collect();
+        self.looks.retain(|name, _| there.contains(name));
+    }
+}
+
 impl Board {
     /// Shows the schedules of a leader, or none.
     pub(super) fn show(&self, store: Option<Store<RotationSchedule>>) {
@@ -30,7 +39,9 @@ impl Board {
 
     /// Takes a look; what was published before is added to it.
     pub(super) fn note(&self, mut look: Look) {
-        let looks = &mut self.lock().looks;
+        let mut shown = self.lock();
+        shown.forget();
+        let looks = &mut shown.looks;
         if let Some(known) = looks.remove(&look.name) {
             // Where nobody could look, it stands as it stood.
             look.standing = look.standing.or(known.standing);
@@ -50,9 +61,7 @@ impl Board {
             [(String::new(), f64::from(u8::from(leads)))],
         );
         let mut shown = self.lock();
-        let there: BTreeSet<String> =
-            shown.store.iter().flat_map(Store::state).map(|schedule| path(&schedule)).collect();
-        shown.looks.retain(|name, _| there.contains(name));
+        shown.forget();
         for measure in MEASURES {
             // Names of objects in a cluster need no escapes.
             let lines = shown.looks.values().flat_map(|look| measure.of(look));
@@ -64,5 +73,52 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Looks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keywheel_core::SecretRef;
+    use kube::runtime::reflector::store::Writer;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    fn schedule(name: &str) -> RotationSchedule {
+        let whole = serde_json::json!({
+            "apiVersion": "keywheel.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {
+                "target": "vault://secret/db", "schedule": {"every": "1h"}, "strategy": {"random": {}}, "serviceAccountName": "a",
+                "provider": {"address": "https://vault.test", "auth": {"role": "a"}},
+            },
+        });
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn look(name: &str) -> Look {
+        let target = "vault://secret/db".parse::<SecretRef>().unwrap().to_string();
+        Look {
+            name: name.into(),
+            target,
+            strategy: "random",
+            standing: None,
+            error: None,
+            published: 1,
+            failed: 0,
+        }
+    }
+
+    #[test]
+    fn schedules_that_are_gone_are_forgotten_also_where_nobody_asks_for_metrics() {
+        let (board, mut writer) = (Board::default(), Writer::<RotationSchedule>::default());
+        board.show(Some(writer.as_reader()));
+        for number in 0..100 {
+            let name = format!("s{number}");
+            writer.apply_watcher_event(&Event::Apply(schedule(&name)));
+            board.note(look(&format!("shop/{name}")));
+            writer.apply_watcher_event(&Event::Delete(schedule(&name)));
+        }
+        assert_eq!(board.lock().looks.len(), 1, "the last one, until somebody looks");
+        assert!(!board.write(true).contains("shop/s"));
     }
 }

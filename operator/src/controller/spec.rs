@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_core::Clock;
-use keywheel_core::config::{Config, Mistake, ProviderConfig, parse_duration};
+use keywheel_core::config::{Config, Mistake, ProviderConfig};
 use keywheel_core::environment::Environment;
 use keywheel_core::identity::TokenIssuer;
 use keywheel_core::registry::Registry;
@@ -23,7 +23,7 @@ use super::resource::{Provider, RotationSchedule, Timing};
 pub struct Allowed {
     /// The addresses of providers; any, where there is none.
     pub addresses: Vec<String>,
-    /// The shortest time from one rotation to the next.
+    /// The shortest time from one rotation to the next, whatever a schedule says.
     pub shortest_interval: Duration,
 }
 
@@ -47,10 +47,11 @@ impl Planned {
         let written = write(schedule);
         let parsed = Config::parse(Path::new("schedule"), &written, &kinds(issuer), &Environment::default());
         let mut config = parsed.map_err(|error| lines(error.mistakes().iter().map(said)))?;
-        let (Some(provider), Some(rotation)) = (config.providers.remove(VAULT), config.rotations.pop())
+        let (Some(provider), Some(mut rotation)) = (config.providers.remove(VAULT), config.rotations.pop())
         else {
             return Err("the schedule was not read".into());
         };
+        rotation.timing = rotation.timing.at_most_every(allowed.shortest_interval);
         let mistakes = refused(schedule, &config, &provider, &rotation, allowed);
         match mistakes.is_empty() {
             true => Ok(Self { provider, rotation }),
@@ -157,14 +158,6 @@ fn refused(
     }
     if address.starts_with("http://") && !allowed.addresses.contains(address) {
         mistakes.push("spec.provider.address: is http://, which shows the account's token to whoever listens; it is asked where the controller's --provider-address names it".into());
-    }
-    let Timing { every, max_age, .. } = &schedule.spec.schedule;
-    for (field, span) in [("every", every), ("maxAge", max_age)] {
-        let span = span.as_deref().and_then(|span| parse_duration(span).ok());
-        if span.is_some_and(|span| span < allowed.shortest_interval) {
-            let shortest = allowed.shortest_interval.as_secs();
-            mistakes.push(format!("spec.schedule.{field}: the controller rotates every {shortest}s at most"));
-        }
     }
     for name in rest.providers.keys() {
         mistakes.push(format!("spec: a reference names `{name}`; a schedule has one provider, {VAULT:?}"));

@@ -24,6 +24,8 @@ pub struct RotationTiming {
     max_age: Option<Duration>,
     freezes: Freezes,
     paused: bool,
+    /// How long a value stands at least.
+    shortest: Duration,
 }
 
 /// What sets the pace.
@@ -98,6 +100,7 @@ impl RotationTiming {
     ///   only between an occurrence (and its jitter) and the window's end; one that was wholly missed is left for the next.
     /// - `every`: that long after the baseline, later by its part of `jitter`.
     /// - `max_age`: when the value gets older than that, whatever `cron` and `window` say.
+    /// - Whatever they say, nothing begins sooner after the baseline than [`at_most_every`](Self::at_most_every) allows.
     /// - `blackout`: nothing begins within; what is due then begins at its end, if its window is still open then, else in the next.
     ///
     /// The part of `jitter` depends on name and occurrence alone: replicas agree on it.
@@ -116,10 +119,17 @@ impl RotationTiming {
             .max_age
             .map(|age| (self.freezes.clear(later(baseline, age).max(now)), Because::MaxAge))
             .filter(|(at, _)| scheduled.is_none_or(|(scheduled, _)| *at < scheduled));
-        match too_old.or(scheduled) {
+        let earliest = self.freezes.clear(later(baseline, self.shortest));
+        match too_old.or(scheduled).map(|(at, because)| (at.max(earliest), because)) {
             Some((at, because)) if at < Timestamp::MAX => due(at, because, now),
             _ => Due::Never,
         }
+    }
+
+    /// Has a value stand for `shortest` at least before it is replaced by the schedule.
+    #[must_use]
+    pub fn at_most_every(self, shortest: Duration) -> Self {
+        Self { shortest, ..self }
     }
 
     /// Returns the rotations to come, if each is done at the moment at which it is due; without end, unless one is [`Due::Never`].

@@ -100,7 +100,11 @@ impl Rotator {
                 trace::failed(&span, error);
                 run.failed.get_or_insert_with(|| error.clone());
             }
-            Event::Superseded => drop(run.failed.get_or_insert_with(superseded)),
+            Event::Superseded => {
+                let error = superseded();
+                trace::failed(&span, &error);
+                run.failed.get_or_insert(error);
+            }
             // What failed on the way was overcome.
             Event::Published(revision) => (run.published, run.failed) = (Some(revision.clone()), None),
             _ => {}

@@ -39,7 +39,7 @@ impl RotationTiming {
         let freezes = section.item("blackout").map(|list| read_freezes(&list, &zone)).unwrap_or_default();
         let paused = section.optional("paused").unwrap_or(false);
         section.finish();
-        Some(Self { pace: pace?, jitter, max_age, freezes, paused })
+        Some(Self { pace: pace?, jitter, max_age, freezes, paused, shortest: Duration::ZERO })
     }
 }
 
