@@ -27,7 +27,9 @@ pub(crate) fn fetch(step: &'static str, reference: &SecretRef) -> Span {
 }
 
 pub(crate) fn change(delivery: &str) -> Span {
-    info_span!(target: TARGET, parent: None, "change", delivery)
+    info_span!(
+        target: TARGET, parent: None, "change", delivery, otel.status_code = Empty, error.type = Empty
+    )
 }
 
 /// A step of a change.

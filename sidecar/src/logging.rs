@@ -38,7 +38,7 @@ pub(crate) fn init(
         None => json(),
     };
     let audit = audit_log.map(open).transpose()?.map(audit);
-    let layers = [Some(layer.with_filter(filter).boxed()), audit, traces];
+    let layers = [audit, Some(layer.with_filter(filter).boxed()), traces];
     let layers: Vec<BoxedLayer> = layers.into_iter().flatten().collect();
     registry().with(layers).init();
     Ok(())

@@ -22,6 +22,7 @@ mod variables;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::warn;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::{Cli, Command};
@@ -46,10 +47,15 @@ fn main() -> ExitCode {
 
 /// Sets up what the program says of itself.
 fn begin(cli: &Cli) -> Result<Option<Traces>, Failure> {
-    // Those who are started from here have nothing to tell.
-    let is_helper = matches!(cli.command, Command::Helper | Command::Guard);
-    let (layer, traces) = if is_helper { None } else { traces::begin()? }.unzip();
+    // The others are over before anybody would look at what they did.
+    let is_traced = matches!(cli.command, Command::Agent(_) | Command::Run(_) | Command::Rotate(_));
+    let begun = if is_traced { traces::begin() } else { Ok(None) };
+    let why_not = begun.as_ref().err().cloned();
+    let (layer, traces) = begun.ok().flatten().unzip();
     logging::init(cli.log_format, cli.audit_log.as_deref(), layer)?;
+    if let Some(reason) = why_not {
+        warn!(reason, "no traces are sent");
+    }
     Ok(traces)
 }
 

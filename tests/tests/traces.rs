@@ -6,9 +6,10 @@
 )]
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Duration;
 
-use keywheel_tests::{Fault, Faults, Launch, Signal, Stage, Witness, wait};
+use keywheel_tests::{Fault, Faults, Launch, Stage, Witness, ports, wait};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -86,33 +87,88 @@ fn a_collector_sees_what_is_fetched_delivered_and_told() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_holds_up_nothing() {
+fn a_collector_that_takes_nothing_holds_up_nothing() {
+    let faults =
+        [Some(Fault::Hang), Some(Fault::TooManyRequests { retry_after: 8 }), Some(Fault::Sealed), None];
+    thread::scope(|scope| {
+        for fault in faults {
+            scope.spawn(move || delivers_in_time(fault));
+        }
+    });
+}
+
+/// Delivers change after change while the collector shows a fault, or is not there at all.
+fn delivers_in_time(fault: Option<Fault>) {
     let (stage, collector) = (Stage::set(), Faults::elsewhere());
-    stage.bao.kv_put("secret", "orders/db", &json!({"password": "c4n4ry-1"}));
-    collector.show(Fault::Hang);
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": "value-0"}));
+    let address = match fault {
+        Some(fault) => {
+            collector.show(fault);
+            collector.address()
+        }
+        None => format!("http://127.0.0.1:{}", ports::free()),
+    };
     let delivery = "    secrets: {db: {ref: vault://secret/orders/db, refresh: 200ms}}\n";
-    let agent = Launch::agent(&stage.configuration(delivery))
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address())
-        .start();
+    let agent =
+        Launch::agent(&stage.configuration(delivery)).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).start();
     agent.wait_ready(BOUND);
-    wait::until(BOUND, "a request to the collector", || (collector.count() > 0).then_some(()));
-    stage.bao.kv_put("secret", "orders/db", &json!({"password": "c4n4ry-2"}));
+    wait::until(BOUND, "the agent to say so", || {
+        (!agent.logged("the collector takes no traces; they are lost until it does").is_empty()).then_some(())
+    });
     let file = stage.directory().join("db/password");
-    let is_there = || std::fs::read_to_string(&file).is_ok_and(|value| value == "c4n4ry-2").then_some(());
-    wait::until(BOUND, "the change", is_there);
-    agent.process().signal(Signal::TERM);
-    assert_eq!(agent.process().wait_for_end(Duration::from_secs(10)).code(), Some(0));
+    for number in 1..=5 {
+        let value = format!("value-{number}");
+        stage.bao.kv_put("secret", "orders/db", &json!({"password": value}));
+        let begun = wait::monotonic();
+        wait::until(BOUND, "the change", || {
+            std::fs::read_to_string(&file).is_ok_and(|now| now == value).then_some(())
+        });
+        let took = wait::monotonic() - begun;
+        assert!(took < Duration::from_secs(4), "{address}: a change took {took:?}");
+    }
+    assert_eq!(agent.terminate(Duration::from_secs(8)), Some(0), "{address}");
 }
 
 #[test]
-fn a_protocol_that_is_not_spoken_is_said() {
+fn a_rolled_back_change_is_a_failed_one() {
+    let (stage, collector) = (Stage::set(), Faults::elsewhere());
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": "good"}));
+    let delivery = format!(
+        "    secrets: {{db: {{ref: vault://secret/orders/db, refresh: 200ms}}}}\n    verify: {{exec: [/usr/bin/grep, -q, good, {}], within: 2s, interval: 300ms}}\n",
+        stage.directory().join("db/password").display()
+    );
+    let agent = Launch::agent(&stage.configuration(&delivery))
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address())
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20c4n4ry")
+        .start();
+    agent.wait_ready(BOUND);
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": "bad"}));
+    let reverted = until_span(&collector, "revert", &[("delivery", "orders")]);
+    let change = wait::until(BOUND, "the change to be over", || {
+        spans(&collector)
+            .into_iter()
+            .find(|span| is(span, "change", &[]) && span.trace_id == reverted.trace_id)
+    });
+    assert_eq!(change.status.clone().unwrap().code(), StatusCode::Error);
+    assert!(texts(&change.attributes).contains_key("error.type"));
+    let probes = spans(&collector).into_iter().filter(|span| is(span, "probe", &[])).count();
+    assert!(probes > 1, "a look at a time");
+    assert!(collector.arrived().iter().all(|request| request.headers["authorization"] == "Bearer c4n4ry"));
+    assert!(!format!("{}{}", agent.logs(), agent.status()).contains("c4n4ry"));
+}
+
+#[test]
+fn what_keeps_traces_from_being_sent_is_said_and_keeps_nothing_else() {
     let stage = Stage::set();
-    let refused = Launch::agent(&stage.configuration("    secrets: {db: vault://secret/orders/db}\n"))
+    stage.bao.kv_put("secret", "orders/db", &json!({"password": "value"}));
+    let agent = Launch::agent(&stage.configuration("    secrets: {db: vault://secret/orders/db}\n"))
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        .output();
-    assert_eq!(refused.code, Some(64));
-    assert!(
-        refused.stderr.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && refused.stderr.contains("http/protobuf")
+        .start();
+    agent.wait_ready(BOUND);
+    let said = agent.logged("no traces are sent").pop().unwrap();
+    assert_eq!(
+        said["reason"],
+        "OTEL_EXPORTER_OTLP_PROTOCOL is \"grpc\", and only \"http/protobuf\" is done here"
     );
 }

@@ -36,6 +36,7 @@ use crate::reference::SecretRef;
 use crate::schedule::{self, Standing, Step, Ticks};
 use crate::secret::{Secret, Upkeep};
 use crate::state::{Slot, State};
+use crate::trace;
 
 /// How often a secret is asked for, and for how long its older values are needed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -187,7 +188,8 @@ impl Keeper {
         {
             return Ok(Arc::new(record.secret));
         }
-        let secret = client.read(&self.reference).await?;
+        let span = trace::fetch(Step::Ask.as_str(), &self.reference);
+        let secret = trace::within(span, client.read(&self.reference)).await?;
         self.remember(&secret, &secret.upkeep, &[]).await;
         Ok(Arc::new(secret))
     }

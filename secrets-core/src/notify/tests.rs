@@ -281,8 +281,15 @@ fn a_hook_has_none_of_our_credentials() {
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", "/kept")
         .envs(
-            ["VAULT_TOKEN", "BAO_TOKEN", "AWS_SECRET_ACCESS_KEY", "KEYWHEEL_TOKEN", "KEYWHEEL_DELIVERY"]
-                .map(|name| (name, "canary")),
+            [
+                "VAULT_TOKEN",
+                "BAO_TOKEN",
+                "AWS_SECRET_ACCESS_KEY",
+                "KEYWHEEL_TOKEN",
+                "KEYWHEEL_DELIVERY",
+                "OTEL_EXPORTER_OTLP_HEADERS",
+            ]
+            .map(|name| (name, "canary")),
         )
         .output()
         .unwrap();

@@ -26,7 +26,7 @@ use crate::notify::Event;
 
 /// A program to run.
 ///
-/// It gets this process's environment without the variables that hold credentials (`VAULT_*`, `BAO_*`, `AWS_*`) and with what it runs for
+/// It gets this process's environment without the variables that hold credentials (`VAULT_*`, `BAO_*`, `AWS_*`, `OTEL_EXPORTER_OTLP_*`) and with what it runs for
 /// (`KEYWHEEL_DELIVERY`, `KEYWHEEL_DIRECTORY`, `KEYWHEEL_GENERATION`); `/dev/null` as its input; and a process group of its own. When the time is
 /// over, or the call is dropped, the whole group is killed. What a program that ended in time left running stays: it may be a daemon that it was
 /// to start.
@@ -221,7 +221,7 @@ impl From<Failure> for Ended {
 
 const REAPED_WITHIN: Duration = Duration::from_secs(5);
 /// The beginnings of the names of variables that hold credentials, or that are ours to set.
-const HELD_BACK: [&str; 4] = ["VAULT_", "BAO_", "AWS_", "KEYWHEEL_"];
+const HELD_BACK: [&str; 5] = ["VAULT_", "BAO_", "AWS_", "KEYWHEEL_", "OTEL_EXPORTER_OTLP_"];
 
 fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;

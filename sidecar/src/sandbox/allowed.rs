@@ -10,8 +10,7 @@ use keywheel_core::notify::{Cluster, Notifier, Target};
 use keywheel_core::probe::Check;
 use keywheel_core::program::Listed;
 
-/// The variables that name a collector of traces, the one that counts first.
-pub const COLLECTOR: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+use crate::collector;
 
 /// All that the agent may do.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -71,7 +70,7 @@ impl Allowed {
                 _ => {}
             }
         }
-        needs = needs.with_ports(collector(environment));
+        needs = needs.with_ports(collector::port(environment));
         if !needs.ports.is_empty() {
             // A long answer to a question for a name comes by TCP.
             needs = needs.with_ports([53]);
@@ -201,12 +200,6 @@ const SHARED: [&str; 31] = [
     "/var/spool",
     "/var/tmp",
 ];
-
-/// Returns the port that traces go to, where the program sends any.
-fn collector(environment: &Environment) -> Option<u16> {
-    let endpoint = environment.first(&COLLECTOR).filter(|_| cfg!(feature = "otlp"))?;
-    reqwest::Url::parse(endpoint).ok()?.port_or_known_default()
-}
 
 /// Returns the ports of the proxies that HTTP clients take from the environment.
 fn proxies(environment: &Environment) -> Vec<u16> {

@@ -8,7 +8,7 @@ mod landlock;
 mod places;
 mod seccomp;
 
-pub use self::allowed::{Allowed, COLLECTOR};
+pub use self::allowed::Allowed;
 pub use self::places::{programs_that_nobody_lists, with_named_files};
 
 /// What a sandbox that was closed is worth.

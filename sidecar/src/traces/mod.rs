@@ -10,7 +10,6 @@ pub(crate) use self::without::{Traces, begin};
 
 #[cfg(not(feature = "otlp"))]
 mod without {
-    use crate::exit::Failure;
     use crate::logging::BoxedLayer;
 
     /// There are none.
@@ -22,7 +21,7 @@ mod without {
         }
     }
 
-    pub(crate) fn begin() -> Result<Option<(BoxedLayer, Traces)>, Failure> {
+    pub(crate) fn begin() -> Result<Option<(BoxedLayer, Traces)>, String> {
         Ok(None)
     }
 }

@@ -22,6 +22,9 @@ impl Delivery {
         let goes_back = self.journal.transaction().goes_back();
         let span = self.span(step);
         let performed = trace::within(span, self.do_step(step)).await;
+        if let (Err(error), Some(change)) = (&performed, &self.effort.change) {
+            trace::failed(change, error);
+        }
         if self.journal.transaction().is_idle() {
             self.effort.change = None;
         }
@@ -49,7 +52,7 @@ impl Delivery {
     }
 
     /// Returns the span of a step, in that of the change that it is one of.
-    fn span(&mut self, step: Step) -> Span {
+    pub(super) fn span(&mut self, step: Step) -> Span {
         let name = match step {
             Step::Rest | Step::WaitUntil(_) => return Span::none(),
             Step::Prepare => {

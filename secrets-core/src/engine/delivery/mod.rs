@@ -39,6 +39,7 @@ use crate::render::RenderInput;
 use crate::schedule::{self, Failure};
 use crate::secret::Secret;
 use crate::state::Slot;
+use crate::trace;
 use crate::transaction::{Situation, Step, Versions};
 
 /// What was read of each secret that a configuration names.
@@ -284,7 +285,7 @@ impl Delivery {
     async fn hurry(&mut self) {
         Asked::fetch(self.values.inputs.values()).await;
         self.note(crate::transaction::Event::Asked).await;
-        self.effort = Effort { hurries: true, ..Effort::default() };
+        self.effort = Effort { hurries: true, change: self.effort.change.take(), ..Effort::default() };
         if self.journal.transaction().is_idle() && self.values.visible != *self.values.taken() {
             self.values.take_back();
         }
@@ -293,14 +294,16 @@ impl Delivery {
     /// Reads nothing: delivers what was read and tells everybody; returns the generation.
     pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
         let newest = Newest { versions: versions(&secrets), secrets, revisions: BTreeMap::new() };
-        self.prepare(newest, false).await?;
+        let span = self.span(Step::Prepare);
+        trace::within(span, self.prepare(newest, false)).await?;
         while let Step::Tell(index) = self.journal.next(Situation {
             now: self.clock.now(),
             newer: None,
             hold_until: None,
             retry_at: None,
         }) {
-            self.tell_once(index).await?;
+            let span = self.span(Step::Tell(index));
+            trace::within(span, self.tell_once(index)).await?;
         }
         Ok(self.state.borrow().generation.clone().unwrap_or_default())
     }

@@ -62,6 +62,9 @@ impl Delivery {
 
     /// Says loudly what the application does not work with.
     pub(super) fn lament(&self, outcome: Option<Outcome>, error: &Error) {
+        if let (Some(Outcome::Failed | Outcome::Unproven), Some(change)) = (outcome, &self.effort.change) {
+            trace::failed(change, error);
+        }
         match outcome {
             Some(Outcome::Failed) => error!(
                 delivery = self.name(),
