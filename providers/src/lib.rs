@@ -1,6 +1,7 @@
 //! The places that Keywheel reads secrets from, and the [`strategies`] by which credentials are replaced: one file or folder, one feature and one
-//! registration line each.
+//! registration line each. Beside them, the [`adapters`] that hand a secret to another library.
 
+pub mod adapters;
 #[cfg(any(feature = "aws", feature = "mysql", feature = "postgres", feature = "vault"))]
 mod authorities;
 #[cfg(feature = "aws")]

@@ -122,6 +122,17 @@ impl Moto {
         success("DeleteParameter", &self.send("ssm", "AmazonSSM", "DeleteParameter", &json!({"Name": name})));
     }
 
+    /// Makes a user of IAM with an access key, and returns the key's id and its secret.
+    pub fn make_user(&self, name: &str) -> (String, String) {
+        self.iam(&format!("Action=CreateUser&UserName={name}"));
+        let key = self.iam(&format!("Action=CreateAccessKey&UserName={name}"));
+        let element = |name: &str| {
+            let (_, rest) = key.split_once(&format!("<{name}>"))?;
+            Some(rest.split_once("</")?.0.to_owned())
+        };
+        (element("AccessKeyId").expect("an id"), element("SecretAccessKey").expect("a secret"))
+    }
+
     /// Calls an operation of Secrets Manager and returns what it answers.
     ///
     /// # Panics
@@ -145,18 +156,32 @@ impl Moto {
         answer["VersionId"].as_str().expect("a version's id").to_owned()
     }
 
+    fn iam(&self, form: &str) -> String {
+        let scope = scope("iam");
+        let request = Request::new(Method::POST, &self.address)
+            .with_header("Content-Type", "application/x-www-form-urlencoded")
+            .with_header("Authorization", &scope)
+            .with_body(format!("{form}&Version=2010-05-08").into_bytes());
+        let answer = trusting(request, self.authority.as_ref()).send().expect("an answer of moto's");
+        assert_eq!(answer.status, 200, "{form}: {}", answer.text());
+        answer.text()
+    }
+
     fn send(&self, service: &str, target: &str, operation: &str, body: &Value) -> Answer {
-        let target = format!("{target}.{operation}");
-        // The scope tells moto the service and the region; nothing is signed.
-        let scope = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
-        );
+        let (target, scope) = (format!("{target}.{operation}"), scope(service));
         let request = Request::new(Method::POST, &self.address)
             .with_header("Content-Type", "application/x-amz-json-1.1")
             .with_header("X-Amz-Target", &target)
             .with_header("Authorization", &scope);
         trusting(request.with_json(body), self.authority.as_ref()).send().expect("an answer of moto's")
     }
+}
+
+/// Tells moto the service and the region; nothing is signed.
+fn scope(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
 }
 
 fn trusting<'a>(request: Request<'a>, authority: Option<&'a Authority>) -> Request<'a> {

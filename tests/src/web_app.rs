@@ -1,4 +1,4 @@
-//! Runs the example `web_app`, whose database credential is delivered and replaced.
+//! Runs the example `sighup_pool`, whose database credential is delivered and replaced.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl WebApp {
         let folder = tempfile::Builder::new().prefix("keywheel-web-").tempdir().expect("a temporary folder");
         let name = format!("web{}{}", std::process::id(), fastrand::u16(..));
         // The kernel takes a process's name from the path that it was started by, not from where a link leads.
-        symlink(built::program("examples/web_app"), folder.path().join(&name))
+        symlink(built::program("examples/sighup_pool"), folder.path().join(&name))
             .expect("a link to the program");
         Self { name, address: format!("127.0.0.1:{}", ports::free()), process: None, folder }
     }
@@ -48,7 +48,7 @@ impl WebApp {
     pub fn start(&mut self, command: &[String]) {
         let mut started = Command::new(&command[0]);
         started.args(&command[1..]);
-        self.process = Some(Process::start("web_app", started, self.folder.path()));
+        self.process = Some(Process::start("sighup_pool", started, self.folder.path()));
         self.wait_serving();
     }
 

@@ -1,4 +1,4 @@
-//! A web application whose database credential is replaced while it serves: `web_app LISTEN DATABASE DIRECTORY [BREAKS_ON]`.
+//! A web application whose database credential is replaced while it serves: `sighup_pool LISTEN DATABASE DIRECTORY [BREAKS_ON]`.
 //!
 //! Keywheel delivers `username` and `password` to DIRECTORY and sends SIGHUP after each change. The application then opens a new pool and moves over
 //! to it; requests under way end on the old one. `GET /` asks the database who it is; `GET /healthz` answers 200 while that works with the newest
@@ -39,7 +39,7 @@ struct App {
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [listen, database, directory, breaks_on @ ..] = arguments.as_slice() else {
-        return Err("usage: web_app LISTEN DATABASE DIRECTORY [BREAKS_ON]".into());
+        return Err("usage: sighup_pool LISTEN DATABASE DIRECTORY [BREAKS_ON]".into());
     };
     // Before anything that takes time: a change that comes now is not missed.
     let mut changes = signal(SignalKind::hangup())?;
