@@ -1,4 +1,11 @@
-//! Why Keywheel is built as it is: the decisions, each with its reason and its price.
+//! Why Keywheel is built as it is: the decisions, each with its reason and its price. Before them, how a provider is added: [`own_provider`].
+
+#[doc = include_str!("own_provider.md")]
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/examples/own_provider.rs")]
+/// ```
+pub mod own_provider {}
 
 /// # 1. Directories are published by one rename
 ///
@@ -321,6 +328,20 @@ pub mod adr_0024_external_secrets {}
 /// **Price.** A program that reads both the files and the API may see two versions during a change. A request costs a connection. Whoever may ask gets every secret of the agent's deliveries: there is no policy
 /// within.
 pub mod adr_0025_local_api {}
+
+/// # 27. The core is small without its features, and adapters are features of the providers' package
+///
+/// **Decision.** `keywheel-core` has no default feature, and without one it compiles in fewer than 60 crates, which `cargo xtask deps` holds it to. What needs a tree of crates of its own is a
+/// feature: `yaml` (configurations), `cron`, `http`, `certificates`. Without one, what asks for it is refused by name when it is read, so that no type and no function comes or goes with a
+/// feature. What hands a secret to another library is in `keywheel_providers::adapters`, a feature each, and none of them is on by default.
+///
+/// **Why.** A program that watches one password should not compile a YAML parser and three derive macros. Two files are swapped where a feature is absent, rather than attributes all over the
+/// callers. Adapters need the crates that providers and strategies have already (tokio-postgres, rustls, the SDK's credentials); a package of their own would be one more name to know, for
+/// a hundred lines each.
+///
+/// **Price.** That a feature is missing shows when a program runs, not when it is compiled. Four packages have many sets of features; `cargo xtask features` checks each feature alone, which
+/// takes an hour, and is no part of every build.
+pub mod adr_0027_small_core_and_adapters {}
 
 /// # 28. The schema has types of its own, and a test asks the reader
 ///
