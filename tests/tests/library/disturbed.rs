@@ -63,8 +63,16 @@ enum End {
 #[derive(Clone, Debug)]
 struct Program {
     tasks: Vec<(Vec<Act>, End)>,
-    /// Whether it closes its client, or only drops it.
-    closes: bool,
+    leaves: Leave,
+}
+
+/// What a program does with its client when its tasks have ended.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    Closes,
+    Drops,
+    /// It goes on with it: what nobody watches any more has to be gone all the same.
+    Stays,
 }
 
 fn program() -> impl Strategy<Value = Program> {
@@ -84,8 +92,9 @@ fn program() -> impl Strategy<Value = Program> {
         2 => (0_u64..1500).prop_map(End::Aborted),
     ];
     let task = (prop::collection::vec(act, 1..8), end);
-    let program = (prop::collection::vec(task, 1..6), any::<bool>());
-    program.prop_map(|(tasks, closes)| Program { tasks, closes })
+    let leaves = prop_oneof![Just(Leave::Closes), Just(Leave::Drops), Just(Leave::Stays)];
+    let program = (prop::collection::vec(task, 1..6), leaves);
+    program.prop_map(|(tasks, leaves)| Program { tasks, leaves })
 }
 
 async fn act(client: Client, acts: Vec<Act>) {
@@ -130,7 +139,8 @@ async fn interrupted(task: impl Future<Output = ()>, mut waits: usize, panics: b
     .await;
 }
 
-async fn run(program: Program, client: Client) {
+/// Runs the program to its end; `are_gone` tells whether no account of it is left.
+async fn run(program: Program, client: Client, are_gone: impl Fn() -> bool) {
     let tasks: Vec<_> = program
         .tasks
         .into_iter()
@@ -159,8 +169,13 @@ async fn run(program: Program, client: Client) {
             assert_eq!(panic.downcast_ref(), Some(&"by appointment"), "a task has failed");
         }
     }
-    if program.closes {
-        client.close(Ending::Revoke, Client::CLOSE).await;
+    match program.leaves {
+        Leave::Closes => client.close(Ending::Revoke, Client::CLOSE).await,
+        Leave::Drops => drop(client),
+        Leave::Stays => {
+            wait::until_async("what is not watched to be given back", async || are_gone().then_some(()))
+                .await;
+        }
     }
 }
 
@@ -183,12 +198,12 @@ fn nothing_is_left_wherever_tasks_end() {
         .run(&program(), |program| {
             let runtime = runtime();
             let client = client(bao, &policy).build().unwrap();
-            runtime.block_on(run(program, client));
+            let left = || [bao.leases("database/creds/long"), bao.leases("database/creds/short")].concat();
+            runtime.block_on(run(program, client, || left().is_empty()));
             let metrics = runtime.metrics();
             runtime.block_on(wait::until_async("the tasks to end", async || {
                 (metrics.num_alive_tasks() == 0).then_some(())
             }));
-            let left = || [bao.leases("database/creds/long"), bao.leases("database/creds/short")].concat();
             let gone = wait::within(SECOND, || left().is_empty().then_some(()));
             prop_assert!(gone.is_some(), "left: {:?}", left());
             Ok(())
