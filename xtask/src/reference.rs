@@ -141,7 +141,7 @@ impl<'a> Page<'a> {
             let word = value.get("const").or_else(|| value["enum"].get(0))?;
             Some(format!("{tag}: {}", plain(word)))
         });
-        let words = tag.map_or_else(|| "characters".to_owned(), |tag| tag);
+        let words = tag.unwrap_or_else(|| "characters".to_owned());
         let title = format!("`{path}`, `{words}`");
         below.push_back((title.clone(), path.to_owned(), mapping));
         self.titles.entry(name).or_insert_with(|| title.clone());

@@ -13,8 +13,9 @@ use crate::{command, reference, workspace};
 ///
 /// The program cannot be built, or a file not be written.
 pub(crate) fn run() -> Result<()> {
-    // With the features of all other builds, so that nothing is compiled twice.
-    command::run(workspace::cargo().args(["build", "--workspace", "--all-features", "--bin=keywheel"]))?;
+    // With the features of all other builds, those that tests want among them, so that nothing is compiled twice.
+    let build = ["build", "--workspace", "--all-features", "--bin=keywheel", "--test=schema"];
+    command::run(workspace::cargo().args(build))?;
     let program = workspace::target().join("debug/keywheel");
     let schema = command::output(Command::new(program).arg("schema"))?;
     let page = reference::page(&serde_json::from_str(&schema).context("the schema is no JSON")?);
