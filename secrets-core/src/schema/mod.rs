@@ -60,3 +60,24 @@ pub fn make_default(alternatives: &mut Schema, tag: &str, name: &str) {
         required.retain(|key| key != tag);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+
+    #[test]
+    fn a_kind_that_says_nothing_has_what_all_have_and_may_have_more() {
+        let schema = of(&Registry::default().with(Memory::default()));
+        let kind = &schema["definitions"]["Provider-memory"];
+        assert_eq!(kind["properties"]["kind"]["enum"], serde_json::json!(["memory"]));
+        assert_eq!(kind["required"], serde_json::json!(["kind"]));
+        assert!(kind["properties"]["budget"].is_object() && kind["additionalProperties"].is_null(), "{kind}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_null() {
+        let schema = of(&Registry::default()).to_string();
+        assert!(!schema.contains("null"), "{schema}");
+    }
+}

@@ -42,7 +42,7 @@ pub(super) fn schema(registry: &Registry, generator: &mut SchemaGenerator) -> Sc
     let kinds: Vec<Value> = registry
         .each_kind()
         .map(|kind| {
-            let name = definition(kind.name());
+            let name = format!("Provider-{}", kind.name());
             let schema = one(kind, &common, generator);
             generator.definitions_mut().insert(name.clone(), schema.into());
             json!({"$ref": format!("#/definitions/{name}")})
@@ -67,11 +67,4 @@ fn one(kind: &dyn Kind, common: &Map<String, Value>, generator: &mut SchemaGener
 
 fn properties(schema: &Schema) -> Map<String, Value> {
     schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
-}
-
-/// Names a kind among the definitions: `vault` is `ProviderVault`.
-fn definition(kind: &str) -> String {
-    let mut letters = kind.chars();
-    let first = letters.next().map(|first| first.to_ascii_uppercase());
-    std::iter::once('P').chain("rovider".chars()).chain(first).chain(letters).collect()
 }
