@@ -131,7 +131,7 @@ pub enum Upkeep {
         period: Duration,
     },
     /// A read makes a new value, which the source lets live as long as a lease says.
-    Lease(Lease),
+    Lease(Box<Lease>),
     /// A read makes a new value, which ends by itself: a certificate.
     Expiry {
         /// When it was made.

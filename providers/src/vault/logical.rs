@@ -121,7 +121,8 @@ impl<'a> Made<'a> {
         if !lease_id.is_empty() {
             token.hold(lease_id);
             let term = Term::granted(self.at, Duration::from_secs(*lease_duration), *renewable);
-            return Upkeep::Lease(Lease { id: lease_id.clone(), holder: token.name().to_owned(), term });
+            let holder = token.name().to_owned();
+            return Upkeep::Lease(Box::new(Lease { id: lease_id.clone(), holder, term }));
         }
         let seconds = |name| self.number(name).map(Duration::from_secs);
         if let (Some(ttl), true) = (seconds("ttl"), self.fields.contains_key("last_vault_rotation")) {

@@ -234,7 +234,7 @@ pub mod adr_0017_static_program {}
 
 /// # 18. What a program watches is kept once, and read into its types by a deserializer of our own
 ///
-/// **Decision.** [`Client::watch`](crate::Client::watch) starts one [`Keeper`](crate::keeper::Keeper) for each secret, which all who watch it share, and which ends
+/// **Decision.** [`Client::watch`](crate::Client::watch) starts [`Keepers`](crate::keeper::Keepers) of one secret each, which all who watch it share, and which ends
 /// with the last of them. Each has a hold on the leases of older values until it confirms a newer one. A secret's fields become the caller's type by a serde
 /// deserializer over [`Value`](crate::Value), whose errors cannot quote a value.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use tokio::sync::watch;
 
-use super::delivery::{Input, State};
+use super::delivery::State;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::KeeperHandle;
@@ -14,7 +14,7 @@ use crate::keeper::KeeperHandle;
 /// [`Engine::beginning`](super::Engine::beginning).
 #[derive(Debug)]
 pub struct Beginning {
-    pub(super) deliveries: Vec<(watch::Receiver<State>, Vec<Input>)>,
+    pub(super) deliveries: Vec<(watch::Receiver<State>, Vec<KeeperHandle>)>,
     pub(super) beside: Vec<KeeperHandle>,
     pub(super) clock: Clock,
 }
@@ -50,8 +50,8 @@ impl Beginning {
     /// Returns why what is not there yet is not there.
     fn failures(&self) -> Vec<Error> {
         let missing = self.deliveries.iter().filter(|(state, _)| state.borrow().generation.is_none());
-        let of_delivery = |(state, inputs): &(watch::Receiver<State>, Vec<Input>)| {
-            let of_inputs = inputs.iter().filter_map(|input| input.handle.kept().error);
+        let of_delivery = |(state, inputs): &(watch::Receiver<State>, Vec<KeeperHandle>)| {
+            let of_inputs = inputs.iter().filter_map(|handle| handle.kept().error);
             state.borrow().error.clone().into_iter().chain(of_inputs).collect::<Vec<_>>()
         };
         let beside = self.beside.iter().filter(|handle| handle.revision() == 0);
@@ -60,7 +60,7 @@ impl Beginning {
 
     async fn changed(&mut self) {
         let states = self.deliveries.iter_mut().map(|(state, inputs)| {
-            let inputs = inputs.iter_mut().map(|input| Box::pin(input.handle.changed()));
+            let inputs = inputs.iter_mut().map(|handle| Box::pin(handle.changed()));
             Box::pin(async {
                 tokio::select! {
                     // The engine has ended, which whoever runs it sees.

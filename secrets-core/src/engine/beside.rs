@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::delivery::Input;
+use super::delivery::{Input, Inputs};
 use super::{Engine, paces};
 use crate::config::{DeliveryConfig, SecretConfig};
 use crate::error::{Error, Result};
@@ -66,13 +66,13 @@ impl Beside {
     }
 
     /// Returns each secret with its keeper, once, by the reference without its field.
-    pub(super) fn inputs(&self, handles: &BTreeMap<SecretRef, KeeperHandle>) -> Vec<(String, Input)> {
+    pub(super) fn inputs(&self, handles: &BTreeMap<SecretRef, KeeperHandle>) -> Inputs {
         let wholes: BTreeSet<SecretRef> = self.references.iter().map(SecretRef::whole).collect();
         let input = |reference: SecretRef| {
             let handle = handles.get(&reference)?.clone();
             Some((reference.to_string(), Input { config: SecretConfig::new(reference), handle }))
         };
-        wholes.into_iter().filter_map(input).collect()
+        Arc::new(wholes.into_iter().filter_map(input).collect())
     }
 
     pub(super) fn uses(&self, reference: &SecretRef) -> bool {
@@ -107,6 +107,6 @@ impl Beside {
 impl Engine {
     /// Returns what sees the values of a secret, of a delivery or beside them; none for one that is not kept.
     pub fn kept(&self, reference: &SecretRef) -> Option<KeeperHandle> {
-        self.handles.get(&reference.whole()).cloned()
+        self.custody.kept(&reference.whole()).cloned()
     }
 }

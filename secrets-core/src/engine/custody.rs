@@ -1,22 +1,23 @@
 //! What the engine has to answer for beside the deliveries: leases that nobody keeps any more, and all of them at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info};
 
 use super::delivery::RECORD as DELIVERY;
 use crate::client::Client;
-use crate::keeper::{Keeper, KeeperHandle, RECORD, record};
+use crate::keeper::{KeeperHandle, RECORD, record};
 use crate::provider::Ending;
 use crate::reference::SecretRef;
-use crate::state::{Slot, State};
+use crate::state::State;
 
 /// The records of an engine's secrets.
 #[derive(Clone, Debug)]
 pub(super) struct Custody {
     state: State,
-    kept: Vec<(SecretRef, Slot, KeeperHandle)>,
+    kept: Arc<[KeeperHandle]>,
     /// The names of the records of the deliveries' transactions.
     deliveries: BTreeSet<String>,
     revoke_on_shutdown: bool,
@@ -25,16 +26,15 @@ pub(super) struct Custody {
 impl Custody {
     pub(super) fn new(
         state: State,
-        keepers: &[Keeper],
-        handles: &BTreeMap<SecretRef, KeeperHandle>,
+        kept: impl Iterator<Item = KeeperHandle>,
         revoke_on_shutdown: bool,
     ) -> Self {
-        let entry = |keeper: &Keeper| {
-            let handle = handles.get(keeper.reference())?.clone();
-            Some((keeper.reference().clone(), keeper.slot().clone(), handle))
-        };
-        let kept = keepers.iter().filter_map(entry).collect();
-        Self { state, kept, deliveries: BTreeSet::new(), revoke_on_shutdown }
+        Self { state, kept: kept.collect(), deliveries: BTreeSet::new(), revoke_on_shutdown }
+    }
+
+    /// Returns what sees the values of `reference`, which has no field.
+    pub(super) fn kept(&self, reference: &SecretRef) -> Option<&KeeperHandle> {
+        self.kept.iter().find(|handle| handle.reference() == reference)
     }
 
     /// Keeps the records with these names of deliveries.
@@ -47,7 +47,7 @@ impl Custody {
         for slot in self.state.slots(DELIVERY).iter().filter(|slot| !self.deliveries.contains(slot.name())) {
             slot.clear().await;
         }
-        let kept: BTreeSet<&str> = self.kept.iter().map(|(_, slot, _)| slot.name()).collect();
+        let kept: BTreeSet<&str> = self.kept.iter().map(|handle| handle.slot().name()).collect();
         for slot in self.state.slots(RECORD).iter().filter(|slot| !kept.contains(slot.name())) {
             let Some(bytes) = slot.load().await else { continue };
             if let Some((reference, realm, leases)) = record::read_leases(&bytes)
@@ -73,10 +73,10 @@ impl Custody {
     /// Ends the sessions, and forgets the values that end with them.
     pub(super) async fn shut_down(&self, client: &Client, limit: Duration) {
         client.shut_down(self.revoke_on_shutdown, limit).await;
-        for (reference, slot, handle) in &self.kept {
+        for handle in self.kept.iter() {
             let leased = handle.kept().upkeep.is_some_and(|upkeep| upkeep.lease().is_some());
-            if leased && client.ending(reference, self.revoke_on_shutdown) == Ending::Revoke {
-                slot.clear().await;
+            if leased && client.ending(handle.reference(), self.revoke_on_shutdown) == Ending::Revoke {
+                handle.slot().clear().await;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Runs a configuration: keeps every secret fresh, and every delivery directory in step with its secrets.
 //!
-//! One [`Keeper`] per secret asks its source; one delivery loop per directory renders, writes and tells. They
+//! [`Keepers`] ask the sources, for each secret on its own; one delivery loop per directory renders, writes and tells. They
 //! share nothing but the keepers' newest values, so that one that fails holds no other up.
 
 mod acknowledge;
@@ -35,9 +35,9 @@ pub use self::refresh::{RefreshHandle, Refreshed, refresh_all};
 pub use self::status::{DeliveryStatus, SecretStatus, Status, StatusHandle};
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::config::{Config, DeliveryConfig};
+use crate::config::{Config, DeliveryConfig, SecretConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::{Keeper, KeeperHandle, Pace};
+use crate::keeper::{Keeper, KeeperHandle, Keepers, Pace};
 use crate::lease::Lease;
 use crate::provider::Ending;
 use crate::reference::SecretRef;
@@ -47,9 +47,8 @@ use crate::state::State;
 #[derive(Debug)]
 pub struct Engine {
     client: Client,
-    keepers: Vec<Keeper>,
+    keepers: Keepers,
     deliveries: Vec<Delivery>,
-    handles: BTreeMap<SecretRef, KeeperHandle>,
     beside: Vec<KeeperHandle>,
     status: StatusHandle,
     custody: Custody,
@@ -79,10 +78,9 @@ impl Engine {
         }
         let client = Client::build(&config.providers, clock, state)?;
         let mut handles = BTreeMap::new();
-        let mut keepers = Vec::new();
+        let mut keepers = Keepers::new(clock);
         for (reference, pace) in beside.paces(&config.deliveries) {
-            let (keeper, handle) = Keeper::new(&client, &reference, pace, clock, state)?;
-            keepers.push(keeper);
+            let handle = keepers.keep(&client, &reference, pace, state)?;
             handles.insert(reference, handle);
         }
         let mut deliveries: Vec<Delivery> = config
@@ -110,12 +108,12 @@ impl Engine {
             clock.clone(),
         )
         .with_meters(client.meters());
-        let custody = Custody::new(state.clone(), &keepers, &handles, config.revoke_on_shutdown)
+        let custody = Custody::new(state.clone(), handles.values().cloned(), config.revoke_on_shutdown)
             .with_deliveries(deliveries.iter().map(|delivery| delivery.slot().name().to_owned()));
         let own = |reference: &SecretRef| handles.get(&reference.whole()).cloned();
         let beside = beside.references.iter().filter_map(own).collect();
         let clock = clock.clone();
-        Ok(Self { client, keepers, deliveries, handles, beside, status, custody, acknowledger, clock })
+        Ok(Self { client, keepers, deliveries, beside, status, custody, acknowledger, clock })
     }
 
     /// Returns what tells how the deliveries stand, also while and after they run.
@@ -149,9 +147,7 @@ impl Engine {
         }
         let (leaving, left) = watch::channel(false);
         let mut keeping: JoinSet<Vec<Lease>> = JoinSet::new();
-        for keeper in self.keepers {
-            keeping.spawn(keeper.run(left.clone()));
-        }
+        keeping.spawn(self.keepers.run(left));
         let mut tending: JoinSet<()> = JoinSet::new();
         let (client, custody) = (self.client.clone(), self.custody.clone());
         tending.spawn(async move {
@@ -269,17 +265,17 @@ fn paces(deliveries: &[DeliveryConfig]) -> BTreeMap<SecretRef, Pace> {
 }
 
 fn build_delivery(
-    config: DeliveryConfig,
+    mut config: DeliveryConfig,
     handles: &BTreeMap<SecretRef, KeeperHandle>,
     clock: &Clock,
     state: &State,
 ) -> Delivery {
-    let input = |(name, secret): (&String, &crate::config::SecretConfig)| {
-        let handle = handles.get(&secret.reference.whole())?.clone();
-        Some((name.clone(), Input { config: secret.clone(), handle }))
+    let input = |(name, config): (String, SecretConfig)| {
+        let handle = handles.get(&config.reference.whole())?.clone();
+        Some((name, Input { config, handle }))
     };
-    let inputs = config.secrets.iter().filter_map(input).collect();
-    Delivery::new(config, inputs, clock.clone(), state)
+    let inputs = std::mem::take(&mut config.secrets).into_iter().filter_map(input).collect();
+    Delivery::new(config, Arc::new(inputs), clock.clone(), state)
 }
 
 fn broken() -> Error {

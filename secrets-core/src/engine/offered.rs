@@ -53,16 +53,16 @@ impl Engine {
     pub fn offered(&self) -> Vec<Offered> {
         let of_delivery = |delivery: &Delivery| {
             let watched = delivery.status();
-            let (name, state) = (watched.name, watched.state);
-            watched.inputs.into_iter().map(move |(secret, Input { config, handle })| Offered {
-                delivery: name.clone(),
-                name: secret,
-                reference: config.reference,
-                handle,
+            let offer = |(name, Input { config, handle }): (&String, &Input)| Offered {
+                delivery: watched.name.clone(),
+                name: name.clone(),
+                reference: config.reference.clone(),
+                handle: handle.clone(),
                 before: Arc::default(),
-                state: state.clone(),
+                state: watched.state.clone(),
                 clock: self.clock.clone(),
-            })
+            };
+            watched.inputs.iter().map(offer).collect::<Vec<_>>()
         };
         self.deliveries.iter().flat_map(of_delivery).collect()
     }

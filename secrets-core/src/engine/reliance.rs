@@ -1,28 +1,29 @@
 //! Which values of its secrets a delivery still needs: those in the generation that readers see, and, for the overlap, the ones before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::delivery::Input;
+use super::delivery::{Inputs, Revisions};
 use crate::keeper::Hold;
 
 /// Has the leases behind a delivery's files stay as long as somebody may use them.
 #[derive(Debug)]
 pub(super) struct Reliance {
-    holds: BTreeMap<String, Hold>,
+    /// In the order of the inputs.
+    holds: Vec<Hold>,
     /// The revisions that became visible, each with the moment from which on nothing older is needed.
-    moves: VecDeque<(Instant, BTreeMap<String, u64>)>,
+    moves: VecDeque<(Instant, Revisions)>,
 }
 
 impl Reliance {
-    pub(super) fn new(inputs: &BTreeMap<String, Input>) -> Self {
-        let holds = inputs.iter().map(|(name, input)| (name.clone(), input.handle.hold())).collect();
+    pub(super) fn new(inputs: &Inputs) -> Self {
+        let holds = inputs.values().map(|input| input.handle.hold()).collect();
         Self { holds, moves: VecDeque::new() }
     }
 
     /// Notes that readers see the values of `revisions` now, and that from `at` on nobody uses older ones.
-    pub(super) fn moves_to(&mut self, revisions: BTreeMap<String, u64>, at: Instant) {
+    pub(super) fn moves_to(&mut self, revisions: Revisions, at: Instant) {
         if self.moves.back().is_none_or(|(_, last)| *last != revisions) {
             self.moves.push_back((at, revisions));
         }
@@ -36,10 +37,8 @@ impl Reliance {
     /// Confirms what is due.
     pub(super) fn confirm(&mut self, now: Instant) {
         while let Some((_, revisions)) = self.moves.pop_front_if(|(at, _)| *at <= now) {
-            for (name, hold) in &self.holds {
-                if let Some(revision) = revisions.get(name) {
-                    hold.confirm(*revision);
-                }
+            for (hold, revision) in self.holds.iter().zip(revisions) {
+                hold.confirm(revision);
             }
         }
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::delivery::{Input, State};
+use super::delivery::{Input, Inputs, State};
 use crate::clock::Clock;
 use crate::meter::{Meter, Reading};
 use crate::transaction::Versions;
@@ -92,7 +92,7 @@ pub struct SecretStatus {
 #[derive(Clone, Debug)]
 pub struct StatusHandle {
     deliveries: Vec<Watched>,
-    beside: Vec<(String, Input)>,
+    beside: Inputs,
     meters: BTreeMap<String, Arc<Meter>>,
     clock: Clock,
 }
@@ -103,11 +103,11 @@ pub(super) struct Watched {
     pub(super) name: String,
     pub(super) directory: String,
     pub(super) state: watch::Receiver<State>,
-    pub(super) inputs: Vec<(String, Input)>,
+    pub(super) inputs: Inputs,
 }
 
 impl StatusHandle {
-    pub(super) fn new(deliveries: Vec<Watched>, beside: Vec<(String, Input)>, clock: Clock) -> Self {
+    pub(super) fn new(deliveries: Vec<Watched>, beside: Inputs, clock: Clock) -> Self {
         Self { deliveries, beside, meters: BTreeMap::new(), clock }
     }
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::holders::{Hold, Holders};
+use super::holders::Hold;
+use super::shared::Shared;
 use crate::error::Error;
+use crate::reference::SecretRef;
 use crate::secret::{Secret, Upkeep};
+use crate::state::Slot;
 
 /// What is known of a secret at a moment. The newest good value stays while its source fails.
 #[derive(Clone, Debug, Default)]
@@ -34,23 +36,37 @@ pub struct Kept {
     pub failures: u32,
 }
 
-/// Sees what a [`Keeper`](super::Keeper) keeps. Cheap to clone.
+/// Sees what [`Keepers`](super::Keepers) keep of one secret. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct KeeperHandle {
-    pub(super) state: watch::Receiver<Kept>,
-    pub(super) ask: mpsc::Sender<oneshot::Sender<()>>,
-    pub(super) holders: Holders,
+    shared: Arc<Shared>,
+    /// The change that was seen here last.
+    seen: u64,
 }
 
 impl KeeperHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, seen: 0 }
+    }
+
+    /// Returns what is kept: the reference without its field.
+    pub fn reference(&self) -> &SecretRef {
+        &self.shared.reference
+    }
+
+    /// Returns where the secret is remembered.
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.shared.slot
+    }
+
     /// Returns what is known now.
     pub fn kept(&self) -> Kept {
-        self.state.borrow().clone()
+        self.shared.look(Kept::clone)
     }
 
     /// Returns [`Kept::revision`]: 0 until there is a value.
     pub fn revision(&self) -> u64 {
-        self.state.borrow().revision
+        self.shared.look(|kept| kept.revision)
     }
 
     /// Waits until something is known that was not seen here before; for ever once the keeper is gone.
@@ -62,24 +78,30 @@ impl KeeperHandle {
 
     /// Waits as [`changed`](Self::changed) does; tells whether the keeper is still there.
     pub(crate) async fn next(&mut self) -> bool {
-        self.state.changed().await.is_ok()
+        let seen = self.seen;
+        let news = self.shared.wait(|known| match known.changes > seen {
+            true => Some(Some(known.changes)),
+            false => known.is_over.then_some(None),
+        });
+        match news.await {
+            Some(changes) => {
+                self.seen = changes;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Has the leases of replaced values stay until the returned hold has confirmed a newer value, or is dropped.
     pub fn hold(&self) -> Hold {
-        self.holders.hold()
+        Hold::new(Arc::clone(&self.shared))
     }
 
     /// Has the source asked now, and waits until it answered, `limit` has passed or the keeper is gone. No new value is made for it.
     pub async fn refresh(&self, limit: Duration) {
-        let (answer, answered) = oneshot::channel();
-        let asked = async {
-            if self.ask.send(answer).await.is_ok() {
-                // The keeper is gone: nothing to wait for.
-                answered.await.ok();
-            }
-        };
+        let asked = self.shared.ask();
+        let answered = self.shared.wait(|known| (known.answered >= asked || known.is_over).then_some(()));
         // What did not come in time comes with the next change.
-        tokio::time::timeout_at(Instant::now() + limit, asked).await.ok();
+        tokio::time::timeout_at(Instant::now() + limit, answered).await.ok();
     }
 }

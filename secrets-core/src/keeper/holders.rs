@@ -1,81 +1,63 @@
 //! Who still relies on which value of a secret, so that the lease of none is ended under anybody.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use super::shared::Shared;
 
-/// Everybody who relies on the values of one secret.
-#[derive(Clone, Debug)]
-pub(super) struct Holders(Arc<watch::Sender<Confirmed>>);
-
-/// By holder, the revision that it confirmed last.
+/// Everybody who relies on the values of one secret, each with the revision that it confirmed last.
 #[derive(Debug, Default)]
-struct Confirmed {
-    revisions: BTreeMap<u64, u64>,
+pub(super) struct Holders {
+    confirmed: Vec<(u64, u64)>,
     next: u64,
+}
+
+impl Holders {
+    /// Adds somebody who has confirmed nothing yet, and returns its name.
+    pub(super) fn add(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.confirmed.push((id, 0));
+        id
+    }
+
+    pub(super) fn confirm(&mut self, id: u64, revision: u64) {
+        if let Some((_, known)) = self.confirmed.iter_mut().find(|(holder, _)| *holder == id) {
+            *known = revision.max(*known);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: u64) {
+        self.confirmed.retain(|(holder, _)| *holder != id);
+    }
+
+    /// Tells whether nobody needs the value of `revision` any more: all have confirmed a newer one.
+    pub(super) fn are_past(&self, revision: u64) -> bool {
+        self.confirmed.iter().all(|(_, confirmed)| *confirmed > revision)
+    }
 }
 
 /// One who relies on the values of a secret. Dropped, it relies on none.
 #[derive(Debug)]
 pub struct Hold {
-    holders: Holders,
+    shared: Arc<Shared>,
     id: u64,
 }
 
-impl Holders {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Confirmed::default())))
-    }
-
-    pub(super) fn hold(&self) -> Hold {
-        let mut id = 0;
-        self.0.send_modify(|confirmed| {
-            id = confirmed.next;
-            confirmed.next += 1;
-            confirmed.revisions.insert(id, 0);
-        });
-        Hold { holders: self.clone(), id }
-    }
-
-    /// Tells whether nobody needs the value of `revision` any more: all have confirmed a newer one.
-    pub(super) fn are_past(&self, revision: u64) -> bool {
-        self.0.borrow().revisions.values().all(|confirmed| *confirmed > revision)
-    }
-
-    /// Returns what changes whenever somebody has confirmed a value, or relies on none any more.
-    pub(super) fn changes(&self) -> HolderChanges {
-        HolderChanges(self.0.subscribe())
-    }
-}
-
-/// Waits for changes of [`Holders`].
-#[derive(Debug)]
-pub(super) struct HolderChanges(watch::Receiver<Confirmed>);
-
-impl HolderChanges {
-    pub(super) async fn changed(&mut self) {
-        // The keeper has the sender, too: it outlives this.
-        self.0.changed().await.ok();
-    }
-}
-
 impl Hold {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let id = shared.modify_holders(Holders::add);
+        Self { shared, id }
+    }
+
     /// Says that nothing older than the value of `revision` is needed here any more.
     pub fn confirm(&self, revision: u64) {
-        self.holders.0.send_modify(|confirmed| {
-            if let Some(known) = confirmed.revisions.get_mut(&self.id) {
-                *known = revision.max(*known);
-            }
-        });
+        self.shared.modify_holders(|holders| holders.confirm(self.id, revision));
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.holders.0.send_modify(|confirmed| {
-            confirmed.revisions.remove(&self.id);
-        });
+        self.shared.modify_holders(|holders| holders.remove(self.id));
     }
 }
 
@@ -85,18 +67,18 @@ mod tests {
 
     #[test]
     fn a_value_is_needed_until_all_have_confirmed_a_newer_one_or_are_gone() {
-        let holders = Holders::new();
+        let mut holders = Holders::default();
         assert!(holders.are_past(1), "nobody needs anything");
-        let (first, second) = (holders.hold(), holders.hold());
+        let (first, second) = (holders.add(), holders.add());
         assert!(!holders.are_past(0));
-        first.confirm(2);
+        holders.confirm(first, 2);
         assert!(!holders.are_past(1));
-        second.confirm(2);
+        holders.confirm(second, 2);
         assert!(holders.are_past(1) && !holders.are_past(2));
-        first.confirm(1);
+        holders.confirm(first, 1);
         assert!(holders.are_past(1), "nothing goes back");
-        drop(first);
-        second.confirm(3);
+        holders.remove(first);
+        holders.confirm(second, 3);
         assert!(holders.are_past(2));
     }
 }

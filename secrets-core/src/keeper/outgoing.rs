@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::holders::Holders;
-use crate::clock::{Clock, later};
+use crate::clock::later;
 use crate::lease::{Lease, Term};
 use crate::schedule::renew_after;
 
@@ -79,13 +79,14 @@ impl Outgoing {
         self.retry_at = Some(at);
     }
 
-    /// Waits until an attempt that failed is to be made again, or a lease that somebody relies on is to be extended.
-    pub(super) async fn due(&self, holders: &Holders, clock: &Clock) {
-        let held = self.leases.iter().filter(|(revision, _)| !holders.are_past(*revision));
-        match self.retry_at.or_else(|| held.filter_map(|(_, lease)| renew_at(lease)).min()) {
-            Some(at) => clock.sleep_until_time(at).await,
-            None => std::future::pending().await,
-        }
+    /// Returns when a lease is to be ended or extended next, an attempt that failed included; none where none is.
+    pub(super) fn due_at(&self, holders: &Holders) -> Option<Timestamp> {
+        let due_at = |(revision, lease): &(u64, Lease)| match holders.are_past(*revision) {
+            true => Some(Timestamp::MIN),
+            false => renew_at(lease),
+        };
+        let due_at = self.leases.iter().filter_map(due_at).min()?;
+        Some(self.retry_at.map_or(due_at, |retry_at| retry_at.max(due_at)))
     }
 }
 
@@ -112,29 +113,39 @@ mod tests {
 
     #[test]
     fn a_lease_goes_when_nobody_needs_it_and_is_forgotten_when_it_ends() {
-        let (holders, mut outgoing) = (Holders::new(), Outgoing::default());
-        let hold = holders.hold();
+        let (mut holders, mut outgoing) = (Holders::default(), Outgoing::default());
+        let holder = holders.add();
         outgoing.add(1, lease("a", 60));
         outgoing.add(2, lease("b", 30));
         assert_eq!(outgoing.releasable(&holders, at(1)), None);
-        hold.confirm(2);
+        holders.confirm(holder, 2);
         assert_eq!(outgoing.releasable(&holders, at(1)).unwrap().id, "a");
         outgoing.ended(&lease("a", 60));
-        hold.confirm(3);
+        holders.confirm(holder, 3);
         assert_eq!(outgoing.releasable(&holders, at(29)).unwrap().id, "b");
         assert_eq!(outgoing.releasable(&holders, at(30)), None, "it has ended by itself");
         assert!(outgoing.leases().is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nothing_waits_for_a_retry_that_nobody_needs_any_more() {
-        let (holders, mut outgoing) = (Holders::new(), Outgoing::resumed(vec![lease("a", 5)]));
-        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+    #[test]
+    fn a_lease_that_is_needed_is_due_to_be_extended_and_one_that_is_not_at_once() {
+        let (mut holders, mut outgoing) = (Holders::default(), Outgoing::default());
+        assert_eq!(outgoing.due_at(&holders), None);
+        let holder = holders.add();
+        outgoing.add(1, lease("a", 60));
+        let extended_at = outgoing.due_at(&holders).unwrap();
+        assert!(extended_at > at(30) && extended_at < at(45), "{extended_at}");
+        holders.confirm(holder, 2);
+        assert!(outgoing.due_at(&holders).unwrap() < at(0));
+    }
+
+    #[test]
+    fn nothing_waits_for_a_retry_that_nobody_needs_any_more() {
+        let (holders, mut outgoing) = (Holders::default(), Outgoing::resumed(vec![lease("a", 5)]));
         assert_eq!(outgoing.failed(), 1);
         outgoing.retry_at(at(10));
-        outgoing.due(&holders, &clock).await;
-        assert_eq!(outgoing.releasable(&holders, clock.now()), None);
-        let due = tokio::time::timeout(Duration::from_secs(3600), outgoing.due(&holders, &clock));
-        assert!(due.await.is_err(), "the loop would run hot");
+        assert_eq!(outgoing.due_at(&holders), Some(at(10)));
+        assert_eq!(outgoing.releasable(&holders, at(10)), None);
+        assert_eq!(outgoing.due_at(&holders), None, "the loop would run hot");
     }
 }

@@ -109,7 +109,7 @@ mod tests {
         let fields: BTreeMap<String, Value> =
             serde_json::from_str(r#"{"username": "v-1", "nested": {"list": [1, true, null, "x"]}}"#).unwrap();
         let secret = Secret::try_new(fields, Version::new("v")).unwrap();
-        let upkeep = Upkeep::Lease(lease(60));
+        let upkeep = Upkeep::Lease(Box::new(lease(60)));
         let bytes = write("r", &reference, &secret, &upkeep, &[lease(5)]).unwrap();
         let at = |seconds| later(Timestamp::UNIX_EPOCH, Duration::from_secs(seconds));
         let found = read(&bytes, "r", &reference, at(59)).unwrap();

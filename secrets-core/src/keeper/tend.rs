@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Keeper, Tending, named, schedule};
+use super::{Keeper, schedule};
+use crate::client::named;
 use crate::audit;
 use crate::clock::{later, until};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lease::{Lease, Term};
+use crate::lease::{Lease, Parent, Term};
 use crate::provider::Leases;
 use crate::schedule::{Failure, Step};
 use crate::secret::{Secret, Upkeep};
@@ -31,41 +33,41 @@ enum Outcome {
 
 impl Keeper {
     /// Performs `step` once, and notes and publishes what came of it.
-    pub(super) async fn perform(&mut self, step: Step, tending: &mut Tending) {
+    pub(super) async fn perform(&mut self, step: Step) {
         let began = self.clock.instant();
-        let span = trace::fetch(step.as_str(), &self.reference);
-        let attempt = trace::within(span, self.attempt(step, tending)).await;
+        let span = trace::fetch(step.as_str(), &self.shared.reference);
+        let attempt = trace::within(span, self.attempt(step)).await;
         match step {
             Step::Ask | Step::Replace => self.meter.note_read(self.clock.instant() - began, &attempt),
             Step::LookUp | Step::Renew => self.meter.note(&attempt),
         }
         let now = self.clock.now();
-        (tending.asked_at, tending.refresh_at) = (now, self.refresh_at());
-        tending.unit = fastrand::f64();
-        let before = self.state.borrow().failures;
+        (self.tending.asked_at, self.tending.refresh_at) = (now, self.refresh_at());
+        self.tending.unit = fastrand::f64();
+        let before = self.shared.look(|kept| kept.failures);
         match attempt {
             Ok(outcome) => {
                 if before > 0 && !matches!(outcome, Outcome::Lost) {
-                    info!(reference = %self.reference, failures = before, "the secret can be read again");
+                    info!(reference = %self.shared.reference, failures = before, "the secret can be read again");
                 }
-                tending.retry_at = None;
-                self.state.send_modify(|kept| (kept.error, kept.failures) = (None, 0));
-                self.note(outcome, tending).await;
+                self.tending.retry_at = None;
+                self.shared.modify(|kept| (kept.error, kept.failures) = (None, 0));
+                self.note(outcome).await;
                 if before > 0 {
                     self.wake();
                 }
             }
             Err(error) => {
                 if matches!(step, Step::Ask | Step::Replace) {
-                    audit::read(&self.reference, Err(&error));
+                    audit::read(&self.shared.reference, Err(&error));
                 }
-                let error = named(error, &self.reference);
+                let error = named(error, &self.shared.reference);
                 let failures = before.saturating_add(1);
                 let wait = self.wait_after(&error, failures, now);
-                tending.retry_at = Some(later(now, wait));
+                self.tending.retry_at = Some(later(now, wait));
                 self.report(step, &error, failures, wait);
                 let is_refused = error.kind() == ErrorKind::PermissionDenied;
-                self.state.send_modify(|kept| (kept.error, kept.failures) = (Some(error), failures));
+                self.shared.modify(|kept| (kept.error, kept.failures) = (Some(error), failures));
                 if is_refused {
                     self.wake();
                 }
@@ -73,23 +75,20 @@ impl Keeper {
         }
     }
 
-    async fn attempt(&self, step: Step, tending: &mut Tending) -> Result<Outcome> {
-        let (known, lease) = {
-            let kept = self.state.borrow();
-            let lease = kept.upkeep.as_ref().and_then(Upkeep::lease).cloned();
-            (kept.secret.clone(), lease)
-        };
+    async fn attempt(&mut self, step: Step) -> Result<Outcome> {
+        let known = self.shared.look(|kept| kept.secret.clone());
+        let lease = self.lease();
         match (step, known, lease, self.provider.leases()) {
             (Step::Ask, Some(known), ..) => {
-                let changed = self.provider.read_if_changed(&self.reference, known.version()).await?;
+                let changed = self.provider.read_if_changed(&self.shared.reference, known.version()).await?;
                 Ok(changed.map_or(Outcome::Same, Outcome::Value))
             }
             (Step::LookUp, Some(_), Some(lease), Some(leases)) => match leases.look_up(&lease).await {
                 Ok(term) => Ok(Outcome::Stands(term)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Lost),
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    debug!(reference = %self.reference, %error, "the source does not tell how the lease stands");
-                    tending.can_look_up = false;
+                    debug!(reference = %self.shared.reference, %error, "the source does not tell how the lease stands");
+                    self.tending.can_look_up = false;
                     Ok(Outcome::Same)
                 }
                 Err(error) => Err(error),
@@ -102,74 +101,65 @@ impl Keeper {
                 }
                 Err(error) => Err(error),
             },
-            _ => self.provider.read(&self.reference).await.map(Outcome::Value),
+            _ => self.provider.read(&self.shared.reference).await.map(Outcome::Value),
         }
     }
 
-    async fn note(&mut self, outcome: Outcome, tending: &mut Tending) {
+    async fn note(&mut self, outcome: Outcome) {
         let now = self.clock.now();
         match outcome {
-            Outcome::Value(secret) => self.take(secret, tending).await,
-            Outcome::Stands(term) => self.take_term(term, tending).await,
+            Outcome::Value(secret) => self.take(secret).await,
+            Outcome::Stands(term) => self.take_term(term).await,
             Outcome::Lost => {
-                warn!(reference = %self.reference, "the lease has ended before its time; a new value is asked for");
-                tending.is_lost = true;
-                self.state.send_modify(|kept| kept.deadline = Some(now));
+                warn!(reference = %self.shared.reference, "the lease has ended before its time; a new value is asked for");
+                self.tending.is_lost = true;
+                self.shared.modify(|kept| kept.deadline = Some(now));
                 return;
             }
             Outcome::Same => {}
         }
-        self.state.send_modify(|kept| kept.confirmed_at = Some(now));
-        if tending.parent.is_none() {
-            self.claim(tending);
-            tending.is_lost = self.has_no_parent(tending);
+        self.shared.modify(|kept| kept.confirmed_at = Some(now));
+        if self.tending.parent.is_none() {
+            self.claim();
+            self.tending.is_lost = self.has_no_parent();
         }
     }
 
     /// Has the provider know which leases depend on its logins, those that are going included.
-    fn claim(&self, tending: &mut Tending) {
-        tending.parent = self.parent();
+    fn claim(&mut self) {
+        self.tending.parent = self.find_parent();
         if let Some(leases) = self.provider.leases() {
-            tending.outgoing.leases().iter().for_each(|lease| drop(leases.parent(lease)));
+            self.tending.outgoing.leases().iter().for_each(|lease| drop(leases.parent(lease)));
         }
     }
 
     /// Takes a new value over. It is remembered before anybody sees it: a value that somebody uses has never been forgotten.
-    async fn take(&mut self, secret: Secret, tending: &mut Tending) {
-        let (old, revision) = {
-            let kept = self.state.borrow();
-            (kept.upkeep.as_ref().and_then(Upkeep::lease).cloned(), kept.revision)
-        };
-        if let Some(old) = old.filter(|_| !tending.is_lost) {
-            tending.outgoing.add(revision, old);
+    async fn take(&mut self, secret: Secret) {
+        if let Some(old) = self.lease().filter(|_| !self.tending.is_lost) {
+            self.tending.outgoing.add(self.shared.look(|kept| kept.revision), old);
         }
-        self.remember(&secret, &secret.upkeep, &tending.outgoing.leases()).await;
-        (tending.is_lost, tending.parent) = (false, None);
-        tending.can_look_up = self.provider.leases().is_some();
-        audit::read(&self.reference, Ok(secret.version()));
+        self.remember(&secret, &secret.upkeep, &self.tending.outgoing.leases()).await;
+        (self.tending.is_lost, self.tending.parent) = (false, None);
+        self.tending.can_look_up = self.provider.leases().is_some();
+        audit::read(&self.shared.reference, Ok(secret.version()));
         self.publish(secret, self.clock.now());
     }
 
-    async fn take_term(&mut self, term: Term, tending: &mut Tending) {
-        let Some((secret, Upkeep::Lease(lease))) = ({
-            let kept = self.state.borrow();
-            kept.secret.clone().zip(kept.upkeep.clone())
-        }) else {
-            return;
-        };
+    async fn take_term(&mut self, term: Term) {
+        let Some((secret, Upkeep::Lease(lease))) = self.current() else { return };
         let known = |term: &Term| (term.ends_at(), term.renewable, term.is_short);
         if known(&term) == known(&lease.term) {
             return;
         }
-        tending.can_look_up = true;
-        let upkeep = Upkeep::Lease(Lease { term, ..lease });
-        self.remember(&secret, &upkeep, &tending.outgoing.leases()).await;
-        self.state.send_modify(|kept| kept.upkeep = Some(upkeep));
+        self.tending.can_look_up = true;
+        let upkeep = Upkeep::Lease(Box::new(Lease { term, ..*lease }));
+        self.remember(&secret, &upkeep, &self.tending.outgoing.leases()).await;
+        self.shared.modify(|kept| kept.upkeep = Some(upkeep));
     }
 
     /// Hands a value out.
     pub(super) fn publish(&self, secret: Secret, now: Timestamp) {
-        self.state.send_modify(|kept| {
+        self.shared.modify(|kept| {
             kept.replaced_ends_at = kept.deadline;
             kept.upkeep = Some(secret.upkeep.clone());
             kept.deadline = secret.upkeep.deadline(None);
@@ -186,12 +176,12 @@ impl Keeper {
     }
 
     /// Publishes when the value ends, now that the login's token behind it may have been renewed.
-    pub(super) fn note_parent(&self, tending: &Tending) {
-        if tending.is_lost {
+    pub(super) fn note_parent(&self) {
+        if self.tending.is_lost {
             return;
         }
-        let parent = tending.parent.as_ref().map(|parent| *parent.borrow());
-        self.state.send_if_modified(|kept| {
+        let parent = self.tending.parent.as_ref().map(|parent| *parent.borrow());
+        self.shared.modify_if(|kept| {
             let deadline = kept.upkeep.as_ref().and_then(|upkeep| upkeep.deadline(parent));
             let modified = kept.deadline != deadline;
             kept.deadline = deadline;
@@ -200,48 +190,49 @@ impl Keeper {
     }
 
     /// Extends the leases of replaced values that somebody relies on, and ends those that nobody does any more.
-    pub(super) async fn tend_outgoing(&self, tending: &mut Tending) {
-        let Some(leases) = self.provider.leases() else { return };
-        let mut changed = self.extend_outgoing(leases, tending).await;
-        while let Some(lease) = tending.outgoing.releasable(&self.holders, self.clock.now()) {
+    pub(super) async fn tend_outgoing(&mut self) {
+        let provider = Arc::clone(&self.provider);
+        let Some(leases) = provider.leases() else { return };
+        let mut changed = self.extend_outgoing(leases).await;
+        while let Some(lease) = self.releasable() {
             match leases.revoke(&lease).await {
-                Ok(()) => debug!(reference = %self.reference, "gave the lease of a replaced value back"),
+                Ok(()) => debug!(reference = %self.shared.reference, "gave the lease of a replaced value back"),
                 Err(error) if error.is_temporary() => {
-                    self.put_off(&error, tending);
+                    self.put_off(&error);
                     continue;
                 }
                 Err(error) => {
-                    info!(reference = %self.reference, %error, "the lease of a replaced value stays until it ends by itself")
+                    info!(reference = %self.shared.reference, %error, "the lease of a replaced value stays until it ends by itself")
                 }
             }
-            tending.outgoing.ended(&lease);
+            self.tending.outgoing.ended(&lease);
             changed = true;
         }
         if changed && let Some((secret, upkeep)) = self.current() {
-            self.remember(&secret, &upkeep, &tending.outgoing.leases()).await;
+            self.remember(&secret, &upkeep, &self.tending.outgoing.leases()).await;
         }
     }
 
     /// Extends what is due; tells whether that changed anything.
-    async fn extend_outgoing(&self, leases: &dyn Leases, tending: &mut Tending) -> bool {
+    async fn extend_outgoing(&mut self, leases: &dyn Leases) -> bool {
         let mut changed = false;
-        while let Some(lease) = tending.outgoing.renewable(&self.holders, self.clock.now()) {
+        while let Some(lease) = self.renewable() {
             match leases.renew(&lease).await {
                 Ok(term) => {
-                    let revision = tending.outgoing.renewed(&lease.id, term);
-                    self.state.send_modify(|kept| {
+                    let revision = self.tending.outgoing.renewed(&lease.id, term);
+                    self.shared.modify(|kept| {
                         if revision.is_some_and(|revision| revision + 1 == kept.revision) {
                             kept.replaced_ends_at = term.ends_at();
                         }
                     });
                 }
                 Err(error) if error.is_temporary() => {
-                    self.put_off(&error, tending);
+                    self.put_off(&error);
                     return changed;
                 }
                 Err(error) => {
-                    info!(reference = %self.reference, %error, "the lease of a replaced value that is still used is not extended");
-                    tending.outgoing.renewed(&lease.id, lease.term.not_renewable());
+                    info!(reference = %self.shared.reference, %error, "the lease of a replaced value that is still used is not extended");
+                    self.tending.outgoing.renewed(&lease.id, lease.term.not_renewable());
                 }
             }
             changed = true;
@@ -249,28 +240,41 @@ impl Keeper {
         changed
     }
 
+    fn releasable(&mut self) -> Option<Lease> {
+        let (outgoing, now) = (&mut self.tending.outgoing, self.clock.now());
+        self.shared.holders(|holders| outgoing.releasable(holders, now))
+    }
+
+    fn renewable(&self) -> Option<Lease> {
+        let now = self.clock.now();
+        self.shared.holders(|holders| self.tending.outgoing.renewable(holders, now))
+    }
+
     /// Has the next attempt at a lease of a replaced value wait.
-    fn put_off(&self, error: &Error, tending: &mut Tending) {
-        let count = tending.outgoing.failed();
+    fn put_off(&mut self, error: &Error) {
+        let count = self.tending.outgoing.failed();
         let failure = Failure { temporary: true, count, retry_after: error.retry_after() };
         let wait = schedule::after_failure(failure, self.pace.after_failure(), fastrand::f64());
-        tending.outgoing.retry_at(later(self.clock.now(), wait));
+        self.tending.outgoing.retry_at(later(self.clock.now(), wait));
     }
 
     fn current(&self) -> Option<(Arc<Secret>, Upkeep)> {
-        let kept = self.state.borrow();
-        kept.secret.clone().zip(kept.upkeep.clone())
+        self.shared.look(|kept| kept.secret.clone().zip(kept.upkeep.clone()))
     }
 
-    fn parent(&self) -> Option<tokio::sync::watch::Receiver<crate::lease::Parent>> {
-        let kept = self.state.borrow();
-        self.provider.leases()?.parent(kept.upkeep.as_ref()?.lease()?)
+    /// Returns the lease of the newest value.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        self.shared.look(|kept| kept.upkeep.as_ref().and_then(Upkeep::lease).cloned())
+    }
+
+    /// Sees the life of the login that the value's lease hangs on.
+    fn find_parent(&self) -> Option<watch::Receiver<Parent>> {
+        self.provider.leases()?.parent(&self.lease()?)
     }
 
     /// Tells whether the value has a lease, and its provider does not know the login behind it.
-    fn has_no_parent(&self, tending: &Tending) -> bool {
-        let leased = self.state.borrow().upkeep.as_ref().and_then(Upkeep::lease).is_some();
-        leased && tending.parent.is_none()
+    fn has_no_parent(&self) -> bool {
+        self.lease().is_some() && self.tending.parent.is_none()
     }
 
     /// Returns how long to wait after a failure. Near the end of a lease it is no more than a quarter of what is left, unless the source wants to
@@ -279,7 +283,7 @@ impl Keeper {
         let failure =
             Failure { temporary: error.is_temporary(), count: failures, retry_after: error.retry_after() };
         let wait = schedule::after_failure(failure, self.pace.after_failure(), fastrand::f64());
-        let left = self.state.borrow().deadline.map(|deadline| until(now, deadline));
+        let left = self.shared.look(|kept| kept.deadline).map(|deadline| until(now, deadline));
         match left {
             Some(left) if !left.is_zero() && error.is_temporary() => {
                 wait.min((left / 4).max(QUICKEST_RETRY)).max(error.retry_after().unwrap_or_default())
@@ -293,10 +297,10 @@ impl Keeper {
         if !failures.is_power_of_two() {
             return;
         }
-        let reference = &self.reference;
-        let stands = match self.state.borrow().secret {
-            Some(_) => "the last good value stays",
-            None => "there is no value yet",
+        let reference = &self.shared.reference;
+        let stands = match self.shared.look(|kept| kept.secret.is_some()) {
+            true => "the last good value stays",
+            false => "there is no value yet",
         };
         let trouble = match step {
             Step::Ask => "cannot read the secret",

@@ -84,7 +84,7 @@ impl Lender {
         let fields = [("username", id.as_str()), ("password", "of no worth")];
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let mut secret = Secret::try_new(fields, Version::new(self.loans.minted))?;
-        secret.upkeep = Upkeep::Lease(Lease { id, holder: self.logins.to_string(), term });
+        secret.upkeep = Upkeep::Lease(Box::new(Lease { id, holder: self.logins.to_string(), term }));
         Ok(secret)
     }
 

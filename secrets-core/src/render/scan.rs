@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a template mentions; the number is the line where it does so first.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Mentions {
     pub(super) names: BTreeMap<String, usize>,
     pub(super) filters: BTreeMap<String, usize>,

@@ -23,8 +23,23 @@ use crate::secret::SecretValue;
 pub struct Template {
     name: Arc<str>,
     source: Arc<str>,
-    mentions: Arc<Mentions>,
+    variables: Arc<Variables>,
     is_expression: bool,
+}
+
+/// The variables of a template, in the order of their names.
+struct Variables {
+    /// Those that it mentions, each with its first line.
+    mentioned: Box<[(Box<str>, usize)]>,
+    /// Those that it assigns.
+    assigned: Box<[Box<str>]>,
+}
+
+impl From<Mentions> for Variables {
+    fn from(mentions: Mentions) -> Self {
+        let mentioned = mentions.names.into_iter().map(|(name, line)| (name.into(), line)).collect();
+        Self { mentioned, assigned: mentions.assigned.into_iter().map(Into::into).collect() }
+    }
 }
 
 impl Template {
@@ -68,7 +83,7 @@ impl Template {
             }
         }
         let is_expression = expression(&source).is_some_and(engine::is_expression);
-        Ok(Self { name, source, mentions: mentions.into(), is_expression })
+        Ok(Self { name, source, variables: Arc::new(mentions.into()), is_expression })
     }
 
     /// Returns what errors call the template.
@@ -81,15 +96,13 @@ impl Template {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the first unknown one, its line, and the names that there are.
     pub fn check(&self, names: &BTreeSet<String>) -> Result<()> {
-        let Mentions { names: used, assigned, .. } = &*self.mentions;
+        let Variables { mentioned, assigned } = &*self.variables;
         let undeclared = engine::undeclared(&self.name, &self.source);
-        let mut unknown: Vec<(&String, &usize)> = used
+        let unknown = mentioned
             .iter()
-            .filter(|(name, _)| undeclared.contains(*name) && !names.contains(*name))
-            .filter(|(name, _)| !assigned.contains(*name) && !FUNCTIONS.contains(&name.as_str()))
-            .collect();
-        unknown.sort_by_key(|(_, line)| **line);
-        let Some((name, line)) = unknown.first() else {
+            .filter(|(name, _)| undeclared.contains(&**name) && !names.contains(&**name))
+            .filter(|(name, _)| !assigned.contains(name) && !FUNCTIONS.contains(&&**name));
+        let Some((name, line)) = unknown.min_by_key(|(_, line)| *line) else {
             return Ok(());
         };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -107,7 +120,7 @@ impl Template {
     }
 
     pub(super) fn mentions(&self, name: &str) -> bool {
-        self.mentions.names.contains_key(name)
+        self.variables.mentioned.binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
     }
 
     pub(super) fn render(&self, inputs: &Arc<BTreeMap<String, RenderInput>>) -> Result<SecretValue> {

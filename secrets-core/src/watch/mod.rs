@@ -1,7 +1,7 @@
 //! Secrets that a program keeps using: always at their newest good value, in a type of its own.
 //!
 //! ```text
-//! Client::watch -> Watches (one Keeper per secret) -> Tended (shared) -> Watched<T> (one per user of it)
+//! Client::watch -> Watches (Keepers of one secret each) -> Tended (shared) -> Watched<T> (one per user of it)
 //! ```
 //!
 //! A [`Watched`] sees each new value ([`changed`](Watched::changed)), and says when it uses it ([`confirm`](Watched::confirm)): until everybody has, the

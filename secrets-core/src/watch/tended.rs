@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
-use crate::client::named;
-use crate::keeper::{Keeper, KeeperHandle};
+use crate::client::{Client, named};
+use crate::keeper::{KeeperHandle, Keepers};
 use crate::provider::{Ending, Provider};
 
 /// A secret that is kept fresh until this is dropped.
@@ -37,7 +37,8 @@ impl Drop for Tended {
 
 /// Keeps a secret until `stop`, and then gives back what it leased, if `ending` says nothing else.
 pub(super) async fn tend(
-    keeper: Keeper,
+    keepers: Keepers,
+    kept: KeeperHandle,
     provider: Arc<dyn Provider>,
     before: Option<JoinHandle<()>>,
     stop: watch::Receiver<bool>,
@@ -47,8 +48,8 @@ pub(super) async fn tend(
         // Two would forget each other's records. That it has panicked, its own watchers see.
         before.await.ok();
     }
-    let (reference, slot) = (keeper.reference().clone(), keeper.slot().clone());
-    let leases = keeper.run(stop).await;
+    let leases = keepers.run(stop).await;
+    let reference = kept.reference();
     if *ending.borrow() == Ending::Keep {
         return;
     }
@@ -59,13 +60,13 @@ pub(super) async fn tend(
                     debug!(%reference, "gave back the lease of a secret that nobody watches any more")
                 }
                 Ok(Err(error)) => {
-                    info!(error = %named(error, &reference), "the lease of a secret that nobody watches any more ends by itself");
+                    info!(error = %named(error, reference), "the lease of a secret that nobody watches any more ends by itself");
                 }
                 Err(_) => info!(%reference, "a lease could not be given back in time; it ends by itself"),
             }
         }
     }
-    slot.clear().await;
+    kept.slot().clear().await;
 }
 
 /// How long giving a lease back may take: a source that is given back a hundred at once takes its time for each. The end of the client does not wait for it.

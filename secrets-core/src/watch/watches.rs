@@ -14,7 +14,7 @@ use super::tended::{Tended, tend};
 use crate::client::{Client, Providers};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::{Keeper, Pace};
+use crate::keeper::{Keepers, Pace};
 use crate::provider::Ending;
 use crate::reference::SecretRef;
 use crate::state::State;
@@ -70,12 +70,13 @@ impl Watches {
         }
         // Nobody needs more than one who lets no lease lapse, and overlaps end when everybody has confirmed.
         let pace = Pace { refresh: self.refresh, overlap: Duration::ZERO };
-        let (keeper, handle) = Keeper::new(client, &whole, pace, &self.clock, &self.state)?;
+        let mut keepers = Keepers::new(&self.clock);
+        let handle = keepers.keep(client, &whole, pace, &self.state)?;
         let provider = Arc::clone(client.provider(&whole)?);
         open.kept.retain(|other, entry| *other == whole || !entry.task.is_finished());
         let before = open.kept.remove(&whole).map(|entry| entry.task);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(tend(keeper, provider, before, stopped, self.ending.subscribe()));
+        let task = tokio::spawn(tend(keepers, handle.clone(), provider, before, stopped, self.ending.subscribe()));
         let tended = Arc::new(Tended::new(handle, stop.clone()));
         open.kept.insert(whole, Entry { tended: Arc::downgrade(&tended), stop, task });
         if open.sessions.as_ref().is_none_or(|sessions| sessions.task.is_finished()) {

@@ -33,6 +33,8 @@ pub(crate) async fn agent(args: &AgentArgs) -> Result<(), Failure> {
     let mut engine = Engine::build_beside(&config, &clock(), &state, &confines.beside())?;
     let quit = Arc::new(Notify::new());
     let mut endpoints = Endpoints::open(&config, &engine, &quit).await?;
+    // Engine and endpoints have what they need of it; a large one is not kept beside them.
+    drop(config);
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
     let again = Again { path, state: &state, confines: &confines };
     while let Some(next) = run(engine, again, &endpoints, &mut signals, &quit).await? {

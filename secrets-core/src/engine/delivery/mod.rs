@@ -20,7 +20,7 @@ use tracing::{Span, info, warn};
 
 use self::journal::Journal;
 pub(super) use self::journal::RECORD;
-pub(super) use self::values::Input;
+pub(super) use self::values::{Input, Inputs, Revisions};
 use self::values::{Newest, Secrets, Values, versions};
 use super::acknowledge::InUse;
 use super::planned::Planned;
@@ -33,6 +33,7 @@ use crate::clock::{Clock, later};
 use crate::config::{DeliveryConfig, OnForbidden};
 use crate::deliver::{Change, Manifest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keeper::KeeperHandle;
 use crate::payload::{FilePath, Payload};
 use crate::reference::SecretRef;
 use crate::render::RenderInput;
@@ -100,7 +101,7 @@ struct Effort {
 impl Delivery {
     pub(super) fn new(
         config: DeliveryConfig,
-        inputs: BTreeMap<String, Input>,
+        inputs: Inputs,
         clock: Clock,
         records: &crate::state::State,
     ) -> Self {
@@ -123,7 +124,7 @@ impl Delivery {
     }
 
     pub(super) fn uses(&self, reference: &SecretRef) -> bool {
-        self.values.inputs.values().any(|input| input.config.reference.whole() == *reference)
+        self.values.inputs.values().any(|input| input.handle.reference() == reference)
     }
 
     pub(super) fn wake(&self) -> Arc<Notify> {
@@ -140,7 +141,7 @@ impl Delivery {
             name: self.config.name.clone(),
             directory: self.config.directory.display().to_string(),
             state: self.state.subscribe(),
-            inputs: self.values.inputs.iter().map(|(name, input)| (name.clone(), input.clone())).collect(),
+            inputs: Arc::clone(&self.values.inputs),
         }
     }
 
@@ -150,8 +151,9 @@ impl Delivery {
     }
 
     /// Returns what there is to see of it until its first generation is there.
-    pub(super) fn beginning(&self) -> (watch::Receiver<State>, Vec<Input>) {
-        (self.state.subscribe(), self.values.inputs.values().cloned().collect())
+    pub(super) fn beginning(&self) -> (watch::Receiver<State>, Vec<KeeperHandle>) {
+        let handles = self.values.inputs.values().map(|input| input.handle.clone());
+        (self.state.subscribe(), handles.collect())
     }
 
     /// Checks that the directory is, or would be made, on a volume that it may be on.
@@ -293,7 +295,7 @@ impl Delivery {
 
     /// Reads nothing: delivers what was read and tells everybody; returns the generation.
     pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
-        let newest = Newest { versions: versions(&secrets), secrets, revisions: BTreeMap::new() };
+        let newest = Newest { versions: versions(&secrets), secrets, revisions: Revisions::new() };
         let span = self.span(Step::Prepare);
         trace::within(span, self.prepare(newest, false)).await?;
         while let Step::Tell(index) = self.journal.next(Situation {
@@ -310,7 +312,7 @@ impl Delivery {
 
     /// Picks the secrets of this delivery out of what was read.
     pub(super) fn take(&self, reads: &Reads) -> Result<Secrets> {
-        let secret = |(name, input): (&String, &Input)| match reads.get(&input.config.reference.whole()) {
+        let secret = |(name, input): (&String, &Input)| match reads.get(input.handle.reference()) {
             Some(Ok(secret)) => Ok((name.clone(), Arc::clone(secret))),
             Some(Err(error)) => Err(self.here(error.clone())),
             None => Err(self.here(named(

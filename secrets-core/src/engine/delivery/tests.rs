@@ -2,7 +2,7 @@ use super::*;
 use crate::client::Client;
 use crate::config::{ChangeConfig, ProviderConfig, SecretConfig};
 use crate::environment::Environment;
-use crate::keeper::{Keeper, Pace};
+use crate::keeper::{Keepers, Pace};
 use crate::memory::Memory;
 use crate::notify::{Cluster, Mark, Rollouts, Workload};
 use crate::registry::Kind;
@@ -22,18 +22,19 @@ async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
     let (_stop, stopped) = watch::channel(false);
     let state = crate::state::State::in_memory();
     let client = Client::build(&sources.iter().map(provider).collect(), &clock, &state).unwrap();
-    let mut keeping = tokio::task::JoinSet::new();
+    let mut keepers = Keepers::new(&clock);
     let mut inputs = BTreeMap::new();
     for (name, _) in &sources {
         let reference: SecretRef = format!("{name}://a").parse().unwrap();
         let pace = Pace { refresh: REFRESH, overlap: Duration::ZERO };
-        let (keeper, handle) = Keeper::new(&client, &reference, pace, &clock, &state).unwrap();
-        keeping.spawn(keeper.run(stopped.clone()));
+        let handle = keepers.keep(&client, &reference, pace, &state).unwrap();
         let on_forbidden = OnForbidden::Keep;
         let config =
             SecretConfig { reference, refresh: REFRESH, max_stale: None, on_forbidden, acknowledge: false };
         inputs.insert((*name).to_owned(), Input { config, handle });
     }
+    let mut keeping = tokio::task::JoinSet::new();
+    keeping.spawn(keepers.run(stopped));
     let config = DeliveryConfig {
         name: "orders".into(),
         directory: "/run/orders".into(),
@@ -44,7 +45,7 @@ async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
         template_files: Vec::new(),
         change: ChangeConfig::default(),
     };
-    let mut delivery = Delivery::new(config, inputs, clock, &state);
+    let mut delivery = Delivery::new(config, Arc::new(inputs), clock, &state);
     let asked = |index: usize| sources[index].1.reads() + sources[index].1.version_checks();
 
     tokio::time::sleep(Duration::from_millis(1)).await;

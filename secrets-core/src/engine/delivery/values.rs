@@ -10,14 +10,16 @@ use jiff::Timestamp;
 use crate::config::{OnForbidden, SecretConfig};
 use crate::engine::acknowledge::InUse;
 use crate::error::{Error, ErrorKind};
-use crate::keeper::{KeeperHandle, Kept};
+use crate::keeper::KeeperHandle;
 use crate::secret::Secret;
 use crate::transaction::Versions;
 
 /// The secrets of a delivery by name, each with a value.
 pub(super) type Secrets = BTreeMap<String, Arc<Secret>>;
-/// Which value of each secret it is.
-pub(super) type Revisions = BTreeMap<String, u64>;
+/// Which value of each secret it is, in the order of the inputs.
+pub(in crate::engine) type Revisions = Vec<u64>;
+/// The secrets of a delivery by name; everybody who looks at them has the same ones.
+pub(in crate::engine) type Inputs = Arc<BTreeMap<String, Input>>;
 
 /// One secret of a delivery: what the configuration says of it, and who keeps it.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ pub(super) struct Newest {
 /// What a delivery knows of the values of its secrets.
 #[derive(Debug)]
 pub(super) struct Values {
-    pub(super) inputs: BTreeMap<String, Input>,
+    pub(super) inputs: Inputs,
     /// Those that were taken last; empty before the first time.
     taken: Revisions,
     /// Those behind what is visible.
@@ -45,32 +47,35 @@ pub(super) struct Values {
     /// What the sources call those; empty where the application may not work with them.
     pub(super) versions: Versions,
     /// Those that the application is known to work with, each with its end.
-    base: BTreeMap<String, (u64, Option<Timestamp>)>,
+    base: Vec<(u64, Option<Timestamp>)>,
     /// Where it is said which versions that is, of the secrets of which it is to be said.
     pub(super) in_use: Option<InUse>,
 }
 
 impl Values {
-    pub(super) fn new(inputs: BTreeMap<String, Input>) -> Self {
+    pub(super) fn new(inputs: Inputs) -> Self {
         let (taken, visible) = (Revisions::new(), Revisions::new());
-        Self { inputs, taken, visible, versions: Versions::new(), base: BTreeMap::new(), in_use: None }
+        Self { inputs, taken, visible, versions: Versions::new(), base: Vec::new(), in_use: None }
     }
 
     /// Returns the newest good values, once there is one of every secret and where they are not those that were taken last.
     pub(super) fn newer(&self) -> Option<Newest> {
-        let is_new =
-            |(name, input): (&String, &Input)| self.taken.get(name) != Some(&input.handle.revision());
-        if !self.inputs.iter().any(is_new) && !self.inputs.is_empty() {
+        if !self.inputs.is_empty() && self.changed().next().is_none() {
             return None;
         }
-        let kept: BTreeMap<&String, Kept> =
-            self.inputs.iter().map(|(name, input)| (name, input.handle.kept())).collect();
-        let secrets: Secrets = kept
-            .iter()
-            .map(|(name, kept)| Some(((*name).clone(), kept.secret.clone()?)))
-            .collect::<Option<_>>()?;
-        let revisions = kept.into_iter().map(|(name, kept)| (name.clone(), kept.revision)).collect();
+        let (mut secrets, mut revisions) = (Secrets::new(), Revisions::new());
+        for (name, input) in self.inputs.iter() {
+            let kept = input.handle.kept();
+            secrets.insert(name.clone(), kept.secret?);
+            revisions.push(kept.revision);
+        }
         Some(Newest { versions: versions(&secrets), secrets, revisions })
+    }
+
+    /// Returns the secrets that have another value than the one that was taken last.
+    fn changed(&self) -> impl Iterator<Item = &Input> {
+        let inputs = self.inputs.values().enumerate();
+        inputs.filter(|(at, input)| self.taken.get(*at) != Some(&input.handle.revision())).map(|(_, input)| input)
     }
 
     /// Notes that these values were looked at, and are not to be looked at again.
@@ -90,7 +95,7 @@ impl Values {
 
     /// Notes that what is visible is what the application works with.
     pub(super) fn commit(&mut self) {
-        self.base = self.visible.iter().map(|(name, revision)| (name.clone(), (*revision, None))).collect();
+        self.base = self.visible.iter().map(|revision| (*revision, None)).collect();
         self.observe();
     }
 
@@ -107,13 +112,13 @@ impl Values {
     /// Notes that what the application works with is visible again.
     pub(super) fn go_back(&mut self) {
         self.versions.clear();
-        self.visible = self.base.iter().map(|(name, (revision, _))| (name.clone(), *revision)).collect();
+        self.visible = self.base.iter().map(|(revision, _)| *revision).collect();
     }
 
     /// Looks up until when the values last that the application works with, as long as they are the newest or the ones before.
     pub(super) fn observe(&mut self) {
-        for (name, (revision, ends_at)) in &mut self.base {
-            let Some(kept) = self.inputs.get(name).map(|input| input.handle.kept()) else { continue };
+        for ((revision, ends_at), input) in self.base.iter_mut().zip(self.inputs.values()) {
+            let kept = input.handle.kept();
             if kept.revision == *revision {
                 *ends_at = kept.deadline;
             } else if kept.revision == *revision + 1 {
@@ -124,7 +129,7 @@ impl Values {
 
     /// Returns when the first of the values ends that the application works with.
     pub(super) fn base_ends_at(&self) -> Option<Timestamp> {
-        self.base.values().filter_map(|(_, ends_at)| *ends_at).min()
+        self.base.iter().filter_map(|(_, ends_at)| *ends_at).min()
     }
 
     /// Returns why the source of a secret refuses, if it is one of which the configuration says `reaction`.
@@ -138,12 +143,12 @@ impl Values {
     /// Where there is a newer value than the one that was taken, has the other secrets asked at once, so that those which were written together
     /// become visible together. One whose source fails is left to its own pace.
     pub(super) async fn settle(&self) {
-        let is_new =
-            |(name, input): &(&String, &Input)| self.taken.get(*name) != Some(&input.handle.revision());
-        let (new, old): (Vec<_>, Vec<_>) = self.inputs.iter().partition(is_new);
-        if !new.is_empty() && !self.taken.is_empty() && old.len() <= SETTLE_AT_MOST {
-            let answering = old.iter().filter(|(_, input)| input.handle.kept().error.is_none());
-            join_all(answering.map(|(_, input)| input.handle.refresh(SETTLE_WITHIN))).await;
+        let new = self.changed().count();
+        if new > 0 && !self.taken.is_empty() && self.inputs.len() - new <= SETTLE_AT_MOST {
+            let old = self.inputs.values().zip(&self.taken);
+            let old = old.filter(|(input, taken)| input.handle.revision() == **taken).map(|(input, _)| input);
+            let answering = old.filter(|input| input.handle.kept().error.is_none());
+            join_all(answering.map(|input| input.handle.refresh(SETTLE_WITHIN))).await;
         }
     }
 }

@@ -13,7 +13,7 @@ fn at(after: f64) -> Timestamp {
 }
 
 fn leased(term: Term) -> Upkeep {
-    Upkeep::Lease(Lease { id: "database/creds/orders/x".into(), holder: "h".into(), term })
+    Upkeep::Lease(Box::new(Lease { id: "database/creds/orders/x".into(), holder: "h".into(), term }))
 }
 
 fn first(ttl: f64, renewable: bool) -> Upkeep {

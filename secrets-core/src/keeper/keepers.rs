@@ -1,0 +1,254 @@
+//! The loop behind all secrets that are kept together: a queue of those that rest, by when they need something, and a task for each step under way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, select_all};
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::outgoing::Outgoing;
+use super::shared::{Bell, Shared};
+use super::{Keeper, KeeperHandle, Need, Pace, RECORD, Tending, record};
+use crate::client::Client;
+use crate::clock::{Clock, later};
+use crate::error::Result;
+use crate::lease::{Lease, Parent};
+use crate::reference::SecretRef;
+use crate::schedule::Step;
+use crate::state::State;
+
+/// Keeps secrets fresh, each on its own: one whose source hangs holds no other up.
+#[derive(Debug)]
+pub struct Keepers {
+    places: Vec<Place>,
+    /// When the secrets that rest need something, by their places.
+    queue: BTreeSet<(Timestamp, usize)>,
+    under_way: JoinSet<(usize, Box<Keeper>)>,
+    hints: FuturesUnordered<BoxFuture<'static, Option<Hint>>>,
+    /// The logins that leases hang on, each once.
+    logins: Vec<watch::Receiver<Parent>>,
+    ring: mpsc::UnboundedSender<usize>,
+    rung: mpsc::UnboundedReceiver<usize>,
+    clock: Clock,
+}
+
+/// Where the keeper of one secret is.
+#[derive(Debug)]
+struct Place {
+    /// None while a step is under way.
+    keeper: Option<Box<Keeper>>,
+    due_at: Option<Timestamp>,
+    /// When the source is to be asked since it may have changed.
+    hint_at: Option<Timestamp>,
+}
+
+/// The source of a secret has hinted that it may have changed, and may do so again.
+type Hint = (usize, watch::Receiver<()>);
+
+impl Keepers {
+    /// Begins with no secret.
+    pub fn new(clock: &Clock) -> Self {
+        let (ring, rung) = mpsc::unbounded_channel();
+        Self {
+            places: Vec::new(),
+            queue: BTreeSet::new(),
+            under_way: JoinSet::new(),
+            hints: FuturesUnordered::new(),
+            logins: Vec::new(),
+            ring,
+            rung,
+            clock: clock.clone(),
+        }
+    }
+
+    /// Adds `reference`, to be kept at that pace, and returns the handle to see what is found.
+    ///
+    /// # Errors
+    /// A reference that its provider could not read.
+    pub fn keep(
+        &mut self,
+        client: &Client,
+        reference: &SecretRef,
+        pace: Pace,
+        state: &State,
+    ) -> Result<KeeperHandle> {
+        client.validate(reference)?;
+        let reference = reference.whole();
+        let provider = Arc::clone(client.provider(&reference)?);
+        let now = self.clock.now();
+        let tending = Tending {
+            parent: None,
+            is_lost: false,
+            can_look_up: provider.leases().is_some(),
+            asked_at: now,
+            refresh_at: now,
+            retry_at: None,
+            unit: fastrand::f64(),
+            outgoing: Outgoing::default(),
+        };
+        let bell = Bell { ring: self.ring.clone(), index: self.places.len() };
+        let slot = state.slot(RECORD, &record::name(&reference));
+        let meter = client.meter(&reference);
+        let shared = Arc::new(Shared::new(reference, slot, bell));
+        let handle = KeeperHandle::new(Arc::clone(&shared));
+        let (ticks, clock) = (client.ticks(), self.clock.clone());
+        let keeper = Keeper { shared, provider, meter, pace, ticks, clock, told: Vec::new(), tending };
+        self.places.push(Place { keeper: Some(Box::new(keeper)), due_at: None, hint_at: None });
+        Ok(handle)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Keeper> {
+        self.places.iter().filter_map(|place| place.keeper.as_deref())
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Keeper> {
+        self.places.iter_mut().filter_map(|place| place.keeper.as_deref_mut())
+    }
+
+    /// Keeps the secrets until `stop` says true; steps under way then come to their end first. Returns the leases that are left: of the newest
+    /// values, and of those that somebody still relied on.
+    ///
+    /// # Cancel safety
+    /// Safe to drop at any moment, but for a value that its source is making just then: its lease would be nobody's.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Vec<Lease> {
+        self.begin();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(done) = self.under_way.join_next() => self.put_back(done),
+                Some(index) = self.rung.recv() => self.look(index),
+                Some(hint) = self.hints.next() => self.note(hint),
+                () = due(&self.clock, self.queue.first()) => self.look_at_what_is_due(),
+                login = changed(&mut self.logins) => self.look_at_leases_of(&login),
+            }
+        }
+        while let Some(done) = self.under_way.join_next().await {
+            let (index, keeper) = finished(done);
+            self.places[index].keeper = Some(keeper);
+        }
+        self.iter().flat_map(Keeper::leases_left).collect()
+    }
+
+    /// Has every secret resumed. Hints are subscribed to before the first reads.
+    fn begin(&mut self) {
+        for index in 0..self.places.len() {
+            let Some(mut keeper) = self.places[index].keeper.take() else { continue };
+            if let Some(changes) = keeper.provider.changes(keeper.reference()) {
+                self.hints.push(Box::pin(hint(index, changes)));
+            }
+            self.under_way.spawn(async move {
+                keeper.resume().await;
+                (index, keeper)
+            });
+        }
+    }
+
+    /// Takes back a keeper whose step is over.
+    fn put_back(&mut self, done: Result<(usize, Box<Keeper>), JoinError>) {
+        let (index, keeper) = finished(done);
+        if let Some(login) = &keeper.tending.parent
+            && !self.logins.iter().any(|known| known.same_channel(login))
+        {
+            self.logins.push(login.clone());
+        }
+        self.places[index].keeper = Some(keeper);
+        self.look(index);
+    }
+
+    /// Looks at what a secret needs. One whose step is under way is looked at when that is over.
+    fn look(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        let Some(mut keeper) = place.keeper.take() else { return };
+        if let Some(due_at) = place.due_at.take() {
+            self.queue.remove(&(due_at, index));
+        }
+        match keeper.needs(place.hint_at) {
+            Need::Now(step) => {
+                if step == Some(Step::Ask) {
+                    place.hint_at = None;
+                }
+                self.under_way.spawn(async move {
+                    keeper.tend(step).await;
+                    (index, keeper)
+                });
+                return;
+            }
+            Need::At(at) => {
+                self.queue.insert((at, index));
+                place.due_at = Some(at);
+            }
+            Need::Nothing => {}
+        }
+        place.keeper = Some(keeper);
+    }
+
+    fn look_at_what_is_due(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<usize> =
+            self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, index)| *index).collect();
+        due.into_iter().for_each(|index| self.look(index));
+    }
+
+    fn look_at_leases_of(&mut self, login: &watch::Receiver<Parent>) {
+        let hangs = |keeper: &Keeper| {
+            keeper.tending.parent.as_ref().is_some_and(|parent| parent.same_channel(login))
+        };
+        for index in 0..self.places.len() {
+            if self.places[index].keeper.as_deref().is_some_and(hangs) {
+                self.look(index);
+            }
+        }
+    }
+
+    /// Has the source asked when the burst of hints is over; none says that there will be no more of them.
+    fn note(&mut self, hint_again: Option<Hint>) {
+        let Some((index, changes)) = hint_again else { return };
+        let settled_at = later(self.clock.now(), SETTLE);
+        self.places[index].hint_at.get_or_insert(settled_at);
+        self.hints.push(Box::pin(hint(index, changes)));
+        self.look(index);
+    }
+}
+
+/// How long a burst of change hints may take to end before the source is read: an editor writes a file in several steps.
+pub(super) const SETTLE: Duration = Duration::from_millis(50);
+
+/// Returns what a step leaves behind. One that panicked takes everybody along: nobody would keep its secret any more.
+fn finished(done: Result<(usize, Box<Keeper>), JoinError>) -> (usize, Box<Keeper>) {
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A dropped sender stops the keepers, too.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn due(clock: &Clock, first: Option<&(Timestamp, usize)>) {
+    match first {
+        Some((at, _)) => clock.sleep_until_time(*at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn hint(index: usize, mut changes: watch::Receiver<()>) -> Option<Hint> {
+    changes.changed().await.ok()?;
+    Some((index, changes))
+}
+
+/// Waits until something else is known of one of these logins, and returns it; forgets those that are over. Waits for ever once there are none.
+async fn changed(logins: &mut Vec<watch::Receiver<Parent>>) -> watch::Receiver<Parent> {
+    while !logins.is_empty() {
+        let (changed, index, _) = select_all(logins.iter_mut().map(|login| Box::pin(login.changed()))).await;
+        match changed {
+            Ok(()) => return logins[index].clone(),
+            Err(_) => drop(logins.swap_remove(index)),
+        }
+    }
+    std::future::pending().await
+}
