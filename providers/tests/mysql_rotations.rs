@@ -71,8 +71,8 @@ rotations:
         tokio::spawn(async move {
             let (mut logins, mut refused) = (0, Vec::new());
             while !done.load(Ordering::Relaxed) {
-                let secret = client.read(&target).await.unwrap();
-                let field = |name| text(secret.fields(), name).unwrap().to_owned();
+                let fields = client.read(&target).await.unwrap().into_fields();
+                let field = |name| text(&fields, name).unwrap().to_owned();
                 let (stage, user, password) = (Arc::clone(&stage), field("username"), field("password"));
                 let login = move || stage.maria.login(&user, &password, BOUND);
                 if let Err(error) = tokio::task::spawn_blocking(login).await.unwrap() {

@@ -323,15 +323,18 @@ async fn read(provider: &dyn Provider, fixture: &dyn Fixture, name: &str) -> Sec
 }
 
 fn assert_same(secret: &Secret, fields: &Fields) {
-    let names = |fields: &Fields| fields.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(secret.fields()), names(fields));
+    assert_eq!(secret.fields().keys().collect::<Vec<_>>(), fields.keys().collect::<Vec<_>>());
     for (name, value) in fields {
         assert!(same_value(&secret.fields()[name], value), "the field {name:?} is another than was put");
     }
 }
 
-fn same(a: &Fields, b: &Fields) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && same_value(x, y))
+fn same<'a>(
+    a: impl IntoIterator<Item = (&'a String, &'a Value), IntoIter: ExactSizeIterator>,
+    b: &'a Fields,
+) -> bool {
+    let a = a.into_iter();
+    a.len() == b.len() && a.zip(b).all(|((a, x), (b, y))| a == b && same_value(x, y))
 }
 
 fn same_value(a: &Value, b: &Value) -> bool {

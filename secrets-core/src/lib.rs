@@ -9,8 +9,8 @@
 //!                -> Secret      -> Payload   -> Written    -> Event
 //! ```
 //!
-//! Deciding is apart from doing: [`schedule`] says what is next and when, from values alone; a [`keeper::Keeper`] keeps one secret fresh at
-//! that pace, and tends its [`lease`]; the [`engine`] has a loop for each delivery directory. A [`client::Client`] reads single secrets.
+//! Deciding is apart from doing: [`schedule`] says what is next and when, from values alone; [`keeper::Keepers`] keep each secret fresh at
+//! that pace, and tend its [`lease`]; the [`engine`] has a loop for each delivery directory. A [`client::Client`] reads single secrets.
 //! [`state`] lets the next engine, or the next process, go on where this one ends.
 //!
 //! The kinds of providers are in `keywheel-providers`; here is only [`memory`], which tests use. [`docs`] has the decisions and their reasons.
@@ -25,6 +25,7 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod examine;
+pub mod fields;
 pub mod fingerprint;
 pub mod http;
 pub mod identity;
@@ -69,6 +70,7 @@ pub use crate::client::Client;
 pub use crate::clock::Clock;
 pub use crate::deliver::AtomicDir;
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::fields::FieldMap;
 pub use crate::provider::Provider;
 pub use crate::reference::SecretRef;
 pub use crate::secret::{Secret, SecretValue, Upkeep, Version};

@@ -195,9 +195,9 @@ impl FieldPath {
         &self.0
     }
 
-    /// Finds the value in `fields`.
-    pub fn find<'a>(&self, fields: &'a BTreeMap<String, Value>) -> Option<&'a Value> {
-        if let Some(value) = fields.get(&self.0) {
+    /// Finds the value among fields, of which `get` returns each by its name.
+    pub fn find<'a>(&self, get: impl Fn(&str) -> Option<&'a Value>) -> Option<&'a Value> {
+        if let Some(value) = get(&self.0) {
             return Some(value);
         }
         let steps: Vec<String> = match self.0.strip_prefix('/') {
@@ -207,7 +207,7 @@ impl FieldPath {
             None => self.0.split('.').map(str::to_owned).collect(),
         };
         let (first, rest) = steps.split_first()?;
-        rest.iter().try_fold(fields.get(first)?, |value, step| match value {
+        rest.iter().try_fold(get(first)?, |value, step| match value {
             Value::Map(values) => values.get(step),
             Value::List(values) => values.get(step.parse::<usize>().ok()?),
             _ => None,
@@ -286,7 +286,7 @@ mod tests {
                 .unwrap();
         let found = |path: &str| {
             let path: FieldPath = path.parse().unwrap();
-            path.find(&fields).map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
+            path.find(|name| fields.get(name)).map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
         };
         assert_eq!(found("a.b").unwrap(), "exact");
         assert_eq!(found("/a/b").unwrap(), "nested");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::FieldMap;
 use crate::lease::{Lease, Parent};
 use crate::locked::Buffer;
 use crate::reference::FieldPath;
@@ -108,7 +109,7 @@ impl fmt::Display for Version {
 /// One read of a secret: its fields, and what the source said about them.
 #[derive(Debug)]
 pub struct Secret {
-    fields: BTreeMap<String, Value>,
+    fields: FieldMap,
     version: Version,
     /// How the value stays fresh.
     pub upkeep: Upkeep,
@@ -196,17 +197,17 @@ impl Secret {
         if bytes > Self::MAX_BYTES {
             return too_large(format!("the secret has {bytes} bytes and {} are allowed", Self::MAX_BYTES));
         }
-        Ok(Self { fields, version, upkeep: Upkeep::Poll { ends_at: None } })
+        Ok(Self { fields: fields.into(), version, upkeep: Upkeep::Poll { ends_at: None } })
     }
 
     /// Returns the fields by name.
-    pub fn fields(&self) -> &BTreeMap<String, Value> {
+    pub fn fields(&self) -> &FieldMap {
         &self.fields
     }
 
     /// Returns the fields alone.
     pub fn into_fields(self) -> BTreeMap<String, Value> {
-        self.fields
+        self.fields.into()
     }
 
     /// Returns the state that the source was in.
@@ -220,7 +221,7 @@ impl Secret {
     /// # Errors
     /// [`ErrorKind::MissingField`]; the message names the fields that there are.
     pub fn field(&self, path: &FieldPath) -> Result<&Value> {
-        path.find(&self.fields).ok_or_else(|| {
+        path.find(|name| self.fields.get(name)).ok_or_else(|| {
             let reason =
                 format!("the secret has no field {:?}; it has {}", path.as_str(), self.field_names());
             Error::new(ErrorKind::MissingField, "read", reason)

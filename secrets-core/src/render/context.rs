@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 use minijinja::{Error, State};
 
+use crate::fields::FieldMap;
 use crate::render::engine::{self, FUNCTIONS};
 use crate::render::failure::said;
 use crate::render::keys::{self, NoKeys};
@@ -81,6 +82,7 @@ enum Step {
 /// What is at a place.
 #[derive(Clone, Copy)]
 enum Found<'a> {
+    Fields(&'a FieldMap),
     Map(&'a BTreeMap<String, SecretField>),
     List(&'a [SecretField]),
     Leaf(&'a SecretField),
@@ -95,8 +97,18 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// Returns the names at a place that has values by name.
+    fn names(self) -> Option<Vec<&'a str>> {
+        match self {
+            Self::Fields(values) => Some(values.keys().map(String::as_str).collect()),
+            Self::Map(values) => Some(values.keys().map(String::as_str).collect()),
+            Self::List(_) | Self::Leaf(_) => None,
+        }
+    }
+
     fn step(self, step: &Step) -> Option<Self> {
         match (self, step) {
+            (Self::Fields(values), Step::Name(name)) => values.get(name).map(Self::of),
             (Self::Map(values), Step::Name(name)) => values.get(name).map(Self::of),
             (Self::List(values), Step::Index(index)) => values.get(*index).map(Self::of),
             _ => None,
@@ -108,8 +120,8 @@ impl Place {
     fn found(&self) -> Option<Found<'_>> {
         let RenderInput { secret, field } = &self.input;
         let start = match field {
-            Some(field) => Found::of(field.find(secret.fields())?),
-            None => Found::Map(secret.fields()),
+            Some(field) => Found::of(field.find(|name| secret.fields().get(name))?),
+            None => Found::Fields(secret.fields()),
         };
         self.steps.iter().try_fold(start, Found::step)
     }
@@ -147,15 +159,14 @@ impl Place {
     }
 
     fn at_name(&self, name: &str) -> Option<Value> {
-        let Some(Found::Map(values)) = self.found() else {
-            return None;
-        };
-        if !values.contains_key(name) {
-            let known = list(values.keys().map(String::as_str));
+        let found = self.found()?;
+        let step = Step::Name(name.into());
+        if found.step(&step).is_none() {
+            let known = list(found.names()?.into_iter());
             self.notes.miss(name, format!("{} has no field {name:?}; it has {known}", self.label));
             return None;
         }
-        self.child(Step::Name(name.into())).into_value()
+        self.child(step).into_value()
     }
 
     fn at_index(&self, index: usize) -> Option<Value> {
@@ -192,16 +203,17 @@ impl Object for Place {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match self.found() {
-            Some(Found::Map(values)) => {
-                Enumerator::Values(values.keys().map(|name| Value::from(name.as_str())).collect())
-            }
             Some(Found::List(values)) => Enumerator::Seq(values.len()),
-            _ => Enumerator::Empty,
+            found => match found.and_then(Found::names) {
+                Some(names) => Enumerator::Values(names.into_iter().map(Value::from).collect()),
+                None => Enumerator::Empty,
+            },
         }
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
         match self.found() {
+            Some(Found::Fields(values)) => Some(values.len()),
             Some(Found::Map(values)) => Some(values.len()),
             Some(Found::List(values)) => Some(values.len()),
             _ => Some(0),
@@ -219,6 +231,7 @@ impl fmt::Debug for Place {
 pub(super) fn secret_keys(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
     let place = value.downcast_object::<Place>();
     let fields = match place.as_ref().and_then(|place| place.found()) {
+        Some(Found::Fields(fields)) => keys::of_fields(fields),
         Some(Found::Map(fields)) => keys::of_fields(fields),
         _ => keys::of_text(value.as_bytes().unwrap_or_default()),
     };

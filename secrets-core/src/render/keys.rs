@@ -25,7 +25,9 @@ pub(super) fn of(value: &Value) -> Result<BTreeMap<String, Value>, NoKeys> {
 }
 
 /// Copies fields, each under the key that it has.
-pub(super) fn of_fields(fields: &BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, NoKeys> {
+pub(super) fn of_fields<'a>(
+    fields: impl IntoIterator<Item = (&'a String, &'a Value)>,
+) -> Result<BTreeMap<String, Value>, NoKeys> {
     let mut keys = BTreeMap::new();
     for (name, value) in fields {
         let key = key_of(name);
@@ -38,7 +40,8 @@ pub(super) fn of_fields(fields: &BTreeMap<String, Value>) -> Result<BTreeMap<Str
 
 /// Reads the fields of a text that is a JSON object, each under the key that it has.
 pub(super) fn of_text(text: &[u8]) -> Result<BTreeMap<String, Value>, NoKeys> {
-    of_fields(&serde_json::from_slice(text).map_err(|_| NoKeys::NoFields)?)
+    let fields: BTreeMap<String, Value> = serde_json::from_slice(text).map_err(|_| NoKeys::NoFields)?;
+    of_fields(&fields)
 }
 
 /// Returns the key of a field: what is no ASCII letter or digit, `-`, `_` or `.` is `_` there.

@@ -1,7 +1,5 @@
 //! Values by name, as serde takes them.
 
-use std::collections::{BTreeMap, btree_map};
-
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, VariantAccess, Visitor};
 
@@ -10,18 +8,18 @@ use super::failure::Unfit;
 use crate::value::Value;
 
 /// Hands out values, each with its name.
-pub(super) struct Fields<'a> {
-    left: btree_map::Iter<'a, String, Value>,
+pub(super) struct Fields<'a, I> {
+    left: I,
     next: Option<(&'a str, &'a Value)>,
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn new(values: &'a BTreeMap<String, Value>) -> Self {
-        Self { left: values.iter(), next: None }
+impl<'a, I: Iterator<Item = (&'a String, &'a Value)>> Fields<'a, I> {
+    pub(super) fn new(values: impl IntoIterator<IntoIter = I>) -> Self {
+        Self { left: values.into_iter(), next: None }
     }
 }
 
-impl<'a> MapAccess<'a> for Fields<'a> {
+impl<'a, I: Iterator<Item = (&'a String, &'a Value)>> MapAccess<'a> for Fields<'a, I> {
     type Error = Unfit;
 
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {

@@ -22,8 +22,8 @@ pub(super) struct Mysql {
 
 impl Mysql {
     async fn as_admin(&self) -> Result<Session> {
-        let secret = self.client.read(&self.admin).await?;
-        let admin = Login::of(secret.fields()).map_err(|error| error.with("reference", &self.admin))?;
+        let fields = self.client.read(&self.admin).await?.into_fields();
+        let admin = Login::of(&fields).map_err(|error| error.with("reference", &self.admin))?;
         self.accounts.check_admin(admin.user)?;
         self.server.log_in(admin).await
     }

@@ -27,8 +27,8 @@ impl Postgres {
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
-        let secret = self.client.read(&self.admin).await?;
-        let admin = Login::of(secret.fields()).map_err(|error| error.with("reference", &self.admin))?;
+        let fields = self.client.read(&self.admin).await?.into_fields();
+        let admin = Login::of(&fields).map_err(|error| error.with("reference", &self.admin))?;
         self.accounts.check_admin(admin.user)?;
         self.server.with(admin, work).await
     }
