@@ -1,4 +1,4 @@
-//! Gives back to the kernel what only the start needed.
+//! Keeps little of the host's memory, and gives back to the kernel what only the start needed.
 //!
 //! Reading a configuration, logging in and delivering for the first time touch most of the program, and make and free many small things. An agent then rests
 //! for months: what it needs again comes back by a page fault.
@@ -9,6 +9,16 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use rustix::mm::{Advice, madvise};
+
+/// Has all threads allocate from one heap. By default each has one of its own, of which freed memory is not given back; those that write files now and then
+/// do not wait for each other long enough to need one.
+pub(crate) fn share_one_heap() {
+    // SAFETY: it changes how the allocator goes on, and nothing that it has handed out.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
 
 /// Gives back freed memory, and the pages of the program itself that nobody has written to. Nothing depends on it, and nothing changes by it but what is
 /// resident.

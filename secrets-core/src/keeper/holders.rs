@@ -16,6 +16,8 @@ impl Holders {
     pub(super) fn add(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
+        // Most secrets have one holder.
+        self.confirmed.reserve_exact(1);
         self.confirmed.push((id, 0));
         id
     }

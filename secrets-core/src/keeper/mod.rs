@@ -102,6 +102,8 @@ impl Keeper {
 
     /// Has `wake` notified of every new value.
     pub(crate) fn tell(&mut self, wake: Arc<Notify>) {
+        // Most secrets are of one delivery.
+        self.told.reserve_exact(1);
         self.told.push(wake);
     }
 

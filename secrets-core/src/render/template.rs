@@ -20,26 +20,17 @@ use crate::secret::SecretValue;
 /// `{{ expression }}` with nothing around it delivers the expression's bytes as they are; anywhere else bytes that are not UTF-8 text are
 /// an error. The end of the file is kept as it is written.
 #[derive(Clone)]
-pub struct Template {
-    name: Arc<str>,
-    source: Arc<str>,
-    variables: Arc<Variables>,
+pub struct Template(Arc<Parsed>);
+
+/// What is known of a template that parses.
+struct Parsed {
+    name: Box<str>,
+    source: Box<str>,
     is_expression: bool,
-}
-
-/// The variables of a template, in the order of their names.
-struct Variables {
-    /// Those that it mentions, each with its first line.
+    /// The variables that it mentions, in the order of their names, each with its first line.
     mentioned: Box<[(Box<str>, usize)]>,
-    /// Those that it assigns.
+    /// The variables that it assigns.
     assigned: Box<[Box<str>]>,
-}
-
-impl From<Mentions> for Variables {
-    fn from(mentions: Mentions) -> Self {
-        let mentioned = mentions.names.into_iter().map(|(name, line)| (name.into(), line)).collect();
-        Self { mentioned, assigned: mentions.assigned.into_iter().map(Into::into).collect() }
-    }
 }
 
 impl Template {
@@ -57,7 +48,7 @@ impl Template {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the name and the line: a syntax error, a filter or test that there is not, or a
     /// source beyond its bounds.
-    pub fn parse(name: impl Into<Arc<str>>, source: impl Into<Arc<str>>) -> Result<Self> {
+    pub fn parse(name: impl Into<Box<str>>, source: impl Into<Box<str>>) -> Result<Self> {
         let (name, source) = (name.into(), source.into());
         let wrong = |reason: String| Error::config("parse template", reason).with("template", &name);
         if source.len() > Self::MAX_BYTES {
@@ -83,12 +74,14 @@ impl Template {
             }
         }
         let is_expression = expression(&source).is_some_and(engine::is_expression);
-        Ok(Self { name, source, variables: Arc::new(mentions.into()), is_expression })
+        let mentioned = mentions.names.into_iter().map(|(name, line)| (name.into(), line)).collect();
+        let assigned = mentions.assigned.into_iter().map(Into::into).collect();
+        Ok(Self(Arc::new(Parsed { name, source, is_expression, mentioned, assigned })))
     }
 
     /// Returns what errors call the template.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Checks that the template uses no other variables than the delivery's secrets, `names`.
@@ -96,8 +89,8 @@ impl Template {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the first unknown one, its line, and the names that there are.
     pub fn check(&self, names: &BTreeSet<String>) -> Result<()> {
-        let Variables { mentioned, assigned } = &*self.variables;
-        let undeclared = engine::undeclared(&self.name, &self.source);
+        let Parsed { name: template, source, mentioned, assigned, .. } = &*self.0;
+        let undeclared = engine::undeclared(template, source);
         let unknown = mentioned
             .iter()
             .filter(|(name, _)| undeclared.contains(&**name) && !names.contains(&**name))
@@ -110,7 +103,7 @@ impl Template {
             true => format!("there is no secret `{name}`; the delivery has none"),
             false => format!("there is no secret `{name}`; the delivery has {}", known.join(", ")),
         };
-        Err(Error::config("check template", reason).with("template", &self.name).with("line", line))
+        Err(Error::config("check template", reason).with("template", template).with("line", line))
     }
 
     /// Returns which of the secrets `names` the content depends on: every one that an expression mentions, whether or not a rendering
@@ -120,21 +113,22 @@ impl Template {
     }
 
     pub(super) fn mentions(&self, name: &str) -> bool {
-        self.variables.mentioned.binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
+        self.0.mentioned.binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
     }
 
     pub(super) fn render(&self, inputs: &Arc<BTreeMap<String, RenderInput>>) -> Result<SecretValue> {
         let notes = Arc::new(Notes::default());
         let root = Root::new(Arc::clone(inputs), Arc::clone(&notes));
         let mut buffer = Buffer::default();
-        let rendered = match expression(&self.source).filter(|_| self.is_expression) {
+        let Parsed { name, source, is_expression, .. } = &*self.0;
+        let rendered = match expression(source).filter(|_| *is_expression) {
             Some(expression) => engine::render_expression(expression, root, &mut buffer),
-            None => engine::render(&self.name, &self.source, root, &mut buffer),
+            None => engine::render(name, source, root, &mut buffer),
         };
         match rendered {
             Ok(()) => Ok(buffer.into_value()),
             Err(error) => {
-                Err(failure::of_rendering(&self.name, &self.source, &error, &notes, buffer.is_full()))
+                Err(failure::of_rendering(name, source, &error, &notes, buffer.is_full()))
             }
         }
     }
@@ -142,7 +136,7 @@ impl Template {
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Template").field(&self.name).finish()
+        f.debug_tuple("Template").field(&self.0.name).finish()
     }
 }
 
