@@ -122,9 +122,11 @@ impl Transport {
     /// # Errors
     /// No answer, a redirect, or one that is too large. Any other status is an answer.
     pub(super) async fn send(&self, call: &Call, token: Option<&SecretValue>) -> Result<Answer> {
-        let request = self.request(call, token)?;
         let _permit = self.budget.acquire().await;
-        let result = match tokio::time::timeout(self.timeout, self.exchange(call, request)).await {
+        let request = self.request(call, token)?;
+        // Boxed: a thousand requests that wait for their turn would each carry room for it.
+        let exchange = Box::pin(self.exchange(call, request));
+        let result = match tokio::time::timeout(self.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => {
                 let reason = format!("the server did not answer within {:?}", self.timeout);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -119,6 +119,11 @@ impl Engine {
     /// Returns what tells how the deliveries stand, also while and after they run.
     pub fn status(&self) -> StatusHandle {
         self.status.clone()
+    }
+
+    /// Returns what is notified when many secrets were asked for at once and all sources have answered: what that took can be given back.
+    pub fn quiet(&self) -> Arc<Notify> {
+        self.keepers.quiet()
     }
 
     /// Returns what has deliveries made at once, while they run.

@@ -8,11 +8,12 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::outgoing::Outgoing;
 use super::shared::{Bell, Shared};
+use super::turns::Turns;
 use super::{Keeper, KeeperHandle, Need, Pace, RECORD, Tending, record};
 use crate::client::Client;
 use crate::clock::{Clock, later};
@@ -29,18 +30,26 @@ pub struct Keepers {
     /// When the secrets that rest need something, by their places.
     queue: BTreeSet<(Timestamp, usize)>,
     under_way: JoinSet<(usize, Box<Keeper>)>,
+    beginning: Turns<Box<Keeper>>,
     hints: FuturesUnordered<BoxFuture<'static, Option<Hint>>>,
     /// The logins that leases hang on, each once.
     logins: Vec<watch::Receiver<Parent>>,
-    ring: mpsc::UnboundedSender<usize>,
-    rung: mpsc::UnboundedReceiver<usize>,
+    bells: (mpsc::UnboundedSender<usize>, mpsc::UnboundedReceiver<usize>),
+    quiet: Quiet,
     clock: Clock,
+}
+
+/// Tells when many steps were under way and none is any more.
+#[derive(Debug, Default)]
+struct Quiet {
+    steps: usize,
+    told: Arc<Notify>,
 }
 
 /// Where the keeper of one secret is.
 #[derive(Debug)]
 struct Place {
-    /// None while a step is under way.
+    /// None until the secret has begun, and while a step is under way.
     keeper: Option<Box<Keeper>>,
     due_at: Option<Timestamp>,
     /// When the source is to be asked since it may have changed.
@@ -53,15 +62,15 @@ type Hint = (usize, watch::Receiver<()>);
 impl Keepers {
     /// Begins with no secret.
     pub fn new(clock: &Clock) -> Self {
-        let (ring, rung) = mpsc::unbounded_channel();
         Self {
             places: Vec::new(),
             queue: BTreeSet::new(),
             under_way: JoinSet::new(),
+            beginning: Turns::new(),
             hints: FuturesUnordered::new(),
             logins: Vec::new(),
-            ring,
-            rung,
+            bells: mpsc::unbounded_channel(),
+            quiet: Quiet::default(),
             clock: clock.clone(),
         }
     }
@@ -91,7 +100,7 @@ impl Keepers {
             unit: fastrand::f64(),
             outgoing: Outgoing::default(),
         };
-        let bell = Bell { ring: self.ring.clone(), index: self.places.len() };
+        let bell = Bell { ring: self.bells.0.clone(), index: self.places.len() };
         let slot = state.slot(RECORD, &record::name(&reference));
         let meter = client.meter(&reference);
         let shared = Arc::new(Shared::new(reference, slot, bell));
@@ -100,6 +109,11 @@ impl Keepers {
         let keeper = Keeper { shared, provider, meter, pace, ticks, clock, told: Vec::new(), tending };
         self.places.push(Place { keeper: Some(Box::new(keeper)), due_at: None, hint_at: None });
         Ok(handle)
+    }
+
+    /// Returns what is notified when the sources of many secrets were asked, and all of them have answered.
+    pub fn quiet(&self) -> Arc<Notify> {
+        Arc::clone(&self.quiet.told)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Keeper> {
@@ -122,7 +136,7 @@ impl Keepers {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(done) = self.under_way.join_next() => self.put_back(done),
-                Some(index) = self.rung.recv() => self.look(index),
+                Some(index) = self.bells.1.recv() => self.look(index),
                 Some(hint) = self.hints.next() => self.note(hint),
                 () = due(&self.clock, self.queue.first()) => self.look_at_what_is_due(),
                 login = changed(&mut self.logins) => self.look_at_leases_of(&login),
@@ -135,15 +149,23 @@ impl Keepers {
         self.iter().flat_map(Keeper::leases_left).collect()
     }
 
-    /// Has every secret resumed. Hints are subscribed to before the first reads.
+    /// Has every secret begin when it is its turn. Hints are subscribed to before the first reads.
     fn begin(&mut self) {
-        for index in 0..self.places.len() {
-            let Some(mut keeper) = self.places[index].keeper.take() else { continue };
+        for (index, place) in self.places.iter_mut().enumerate() {
+            let Some(keeper) = place.keeper.take() else { continue };
             if let Some(changes) = keeper.provider.changes(keeper.reference()) {
                 self.hints.push(Box::pin(hint(index, changes)));
             }
+            let provider = keeper.reference().provider().to_owned();
+            self.beginning.add(&provider, index, keeper);
+        }
+        self.begin_next();
+    }
+
+    fn begin_next(&mut self) {
+        while let Some((index, mut keeper)) = self.beginning.next() {
             self.under_way.spawn(async move {
-                keeper.resume().await;
+                keeper.begin().await;
                 (index, keeper)
             });
         }
@@ -159,9 +181,12 @@ impl Keepers {
         }
         self.places[index].keeper = Some(keeper);
         self.look(index);
+        self.beginning.end(index);
+        self.begin_next();
+        self.quiet.note(self.under_way.is_empty());
     }
 
-    /// Looks at what a secret needs. One whose step is under way is looked at when that is over.
+    /// Looks at what a secret needs. One that has not begun, or whose step is under way, is looked at after that.
     fn look(&mut self, index: usize) {
         let place = &mut self.places[index];
         let Some(mut keeper) = place.keeper.take() else { return };
@@ -216,6 +241,21 @@ impl Keepers {
     }
 }
 
+impl Quiet {
+    /// Notes that one more step is over, and whether it was the last one.
+    fn note(&mut self, is_quiet: bool) {
+        self.steps += 1;
+        if is_quiet {
+            if self.steps >= MANY {
+                self.told.notify_one();
+            }
+            self.steps = 0;
+        }
+    }
+}
+
+/// How many steps are many.
+const MANY: usize = 100;
 /// How long a burst of change hints may take to end before the source is read: an editor writes a file in several steps.
 pub(super) const SETTLE: Duration = Duration::from_millis(50);
 

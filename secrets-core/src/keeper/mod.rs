@@ -16,6 +16,7 @@ mod outgoing;
 pub(crate) mod record;
 mod shared;
 mod tend;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +139,7 @@ impl Keeper {
             self.perform(step).await;
         }
         if !self.tending.outgoing.is_empty() {
-            self.tend_outgoing().await;
+            Box::pin(self.tend_outgoing()).await;
         }
         self.note_parent();
         self.shared.answer(asked);
@@ -171,7 +172,15 @@ impl Keeper {
         }
     }
 
-    /// Begins with the value that is remembered, if there is one: it is good until its source says otherwise, which it is asked first.
+    /// Goes on with the value that is remembered, or reads the first one.
+    async fn begin(&mut self) {
+        self.resume().await;
+        if self.shared.look(|kept| kept.secret.is_none()) {
+            self.tend(Some(Step::Ask)).await;
+        }
+    }
+
+    /// Goes on with the value that is remembered, if there is one: it is good until its source says otherwise, which it is asked first.
     async fn resume(&mut self) {
         let Some(record) = self.remembered().await else { return };
         info!(reference = %self.shared.reference, version = %record.secret.version(), "goes on with the value from before");

@@ -108,8 +108,9 @@ impl Keeper {
     async fn note(&mut self, outcome: Outcome) {
         let now = self.clock.now();
         match outcome {
-            Outcome::Value(secret) => self.take(secret).await,
-            Outcome::Stands(term) => self.take_term(term).await,
+            // Boxed: most steps find the same value, and a thousand of them may be under way.
+            Outcome::Value(secret) => Box::pin(self.take(secret)).await,
+            Outcome::Stands(term) => Box::pin(self.take_term(term)).await,
             Outcome::Lost => {
                 warn!(reference = %self.shared.reference, "the lease has ended before its time; a new value is asked for");
                 self.tending.is_lost = true;

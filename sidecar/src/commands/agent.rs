@@ -55,7 +55,7 @@ async fn run(
     quit: &Notify,
 ) -> Result<Option<Prepared>, Failure> {
     let (stop, stopped) = oneshot::channel::<Next>();
-    let beginning = engine.beginning();
+    let (beginning, quiet) = (engine.beginning(), engine.quiet());
     // A dropped sender stops the engine, too.
     let running = engine.run(async { stopped.await.unwrap_or(Next::Nobody) });
     let rest = async {
@@ -65,7 +65,10 @@ async fn run(
         let clock = clock();
         clock.sleep_until(clock.instant() + SETTLE).await;
         footprint::give_back();
-        std::future::pending().await
+        loop {
+            quiet.notified().await;
+            footprint::give_back_heap();
+        }
     };
     tokio::pin!(running, rest);
     let next = loop {
