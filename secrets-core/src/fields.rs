@@ -50,7 +50,8 @@ impl FieldMap {
 }
 
 /// Goes through fields in the order of their names.
-pub type Iter<'a> = std::iter::Map<slice::Iter<'a, (String, Value)>, fn(&(String, Value)) -> (&String, &Value)>;
+pub type Iter<'a> =
+    std::iter::Map<slice::Iter<'a, (String, Value)>, fn(&(String, Value)) -> (&String, &Value)>;
 
 impl<'a> IntoIterator for &'a FieldMap {
     type Item = (&'a String, &'a Value);
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_name_and_come_in_order() {
-        let fields: BTreeMap<String, Value> = serde_json::from_str(r#"{"b": "2", "a": "1", "c": "3"}"#).unwrap();
+        let fields: BTreeMap<String, Value> =
+            serde_json::from_str(r#"{"b": "2", "a": "1", "c": "3"}"#).unwrap();
         let fields = FieldMap::from(fields);
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
         let bytes = |name: &str| fields[name].to_bytes().unwrap().expose_secret().to_vec();

@@ -286,7 +286,8 @@ mod tests {
                 .unwrap();
         let found = |path: &str| {
             let path: FieldPath = path.parse().unwrap();
-            path.find(|name| fields.get(name)).map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
+            path.find(|name| fields.get(name))
+                .map(|value| value.to_bytes().unwrap().expose_text().unwrap().to_owned())
         };
         assert_eq!(found("a.b").unwrap(), "exact");
         assert_eq!(found("/a/b").unwrap(), "nested");

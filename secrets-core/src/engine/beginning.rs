@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::future::select_all;
+use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::delivery::State;
@@ -24,65 +26,73 @@ impl Beginning {
     ///
     /// # Errors
     /// The first failure that only an edit elsewhere can mend; or, after `limit`, the last one that was tried again until then.
-    pub async fn wait(mut self, limit: Duration) -> Result<()> {
+    pub async fn wait(self, limit: Duration) -> Result<()> {
         let deadline = self.clock.instant() + limit;
-        loop {
-            if self.is_over() {
-                return Ok(());
-            }
-            let failures = self.failures();
-            if let Some(permanent) = failures.iter().find(|error| !error.is_temporary()) {
-                return Err(permanent.clone());
-            }
-            let clock = self.clock.clone();
-            tokio::select! {
-                () = self.changed() => {}
-                () = clock.sleep_until(deadline) => return Err(failures.into_iter().next().unwrap_or_else(|| late(limit))),
-            }
+        let deliveries =
+            try_join_all(self.deliveries.iter().cloned().map(|(state, inputs)| delivered(state, inputs)));
+        let beside = try_join_all(self.beside.iter().cloned().map(read));
+        tokio::select! {
+            done = async { tokio::try_join!(deliveries, beside) } => done.map(drop),
+            () = self.clock.sleep_until(deadline) => Err(self.failures().next().unwrap_or_else(|| late(limit))),
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.deliveries.iter().all(|(state, _)| state.borrow().generation.is_some())
-            && self.beside.iter().all(|handle| handle.revision() > 0)
-    }
-
     /// Returns why what is not there yet is not there.
-    fn failures(&self) -> Vec<Error> {
+    fn failures(&self) -> impl Iterator<Item = Error> {
         let missing = self.deliveries.iter().filter(|(state, _)| state.borrow().generation.is_none());
         let of_delivery = |(state, inputs): &(watch::Receiver<State>, Vec<KeeperHandle>)| {
             let of_inputs = inputs.iter().filter_map(|handle| handle.kept().error);
             state.borrow().error.clone().into_iter().chain(of_inputs).collect::<Vec<_>>()
         };
         let beside = self.beside.iter().filter(|handle| handle.revision() == 0);
-        missing.flat_map(of_delivery).chain(beside.filter_map(|handle| handle.kept().error)).collect()
+        missing.flat_map(of_delivery).chain(beside.filter_map(|handle| handle.kept().error))
     }
+}
 
-    async fn changed(&mut self) {
-        let states = self.deliveries.iter_mut().map(|(state, inputs)| {
-            let inputs = inputs.iter_mut().map(|handle| Box::pin(handle.changed()));
-            Box::pin(async {
-                tokio::select! {
-                    // The engine has ended, which whoever runs it sees.
-                    changed = state.changed() => if changed.is_err() { std::future::pending().await },
-                    () = any(inputs.collect()) => {}
-                }
-            })
-        });
-        let beside = self.beside.iter_mut().map(|handle| Box::pin(handle.changed()));
-        tokio::select! {
-            () = any(states.collect()) => {}
-            () = any(beside.collect()) => {}
+/// Waits for the first generation of a delivery, or a permanent failure of it or of one of its secrets.
+async fn delivered(state: watch::Receiver<State>, inputs: Vec<KeeperHandle>) -> Result<()> {
+    // Each is looked at when it has changed, and not all of them whenever one has.
+    let mut failing: FuturesUnordered<_> = inputs.into_iter().map(failed).collect();
+    tokio::select! {
+        biased;
+        made = made(state) => made,
+        Some(error) = failing.next() => Err(error),
+    }
+}
+
+async fn made(mut state: watch::Receiver<State>) -> Result<()> {
+    let is_known = |state: &State| state.generation.is_some() || permanent(state.error.as_ref()).is_some();
+    match state.wait_for(is_known).await {
+        Ok(state) if state.generation.is_some() => Ok(()),
+        Ok(state) => permanent(state.error.as_ref()).map_or(Ok(()), Err),
+        // The engine has ended, which whoever runs it sees.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn failed(mut handle: KeeperHandle) -> Error {
+    loop {
+        if let Some(error) = permanent(handle.kept().error.as_ref()) {
+            return error;
+        }
+        handle.changed().await;
+    }
+}
+
+/// Waits for the first value of a secret, or a permanent failure.
+async fn read(mut handle: KeeperHandle) -> Result<()> {
+    loop {
+        let kept = handle.kept();
+        match permanent(kept.error.as_ref()) {
+            _ if kept.revision > 0 => return Ok(()),
+            Some(error) => return Err(error),
+            None => handle.changed().await,
         }
     }
 }
 
-/// Waits for the first of them; for ever when there are none.
-async fn any<F: Future<Output = ()> + Unpin>(futures: Vec<F>) {
-    match futures.is_empty() {
-        true => std::future::pending().await,
-        false => drop(select_all(futures).await),
-    }
+fn permanent(error: Option<&Error>) -> Option<Error> {
+    error.filter(|error| !error.is_temporary()).cloned()
 }
 
 fn late(limit: Duration) -> Error {

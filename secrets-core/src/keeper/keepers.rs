@@ -221,9 +221,8 @@ impl Keepers {
     }
 
     fn look_at_leases_of(&mut self, login: &watch::Receiver<Parent>) {
-        let hangs = |keeper: &Keeper| {
-            keeper.tending.parent.as_ref().is_some_and(|parent| parent.same_channel(login))
-        };
+        let hangs =
+            |keeper: &Keeper| keeper.tending.parent.as_ref().is_some_and(|parent| parent.same_channel(login));
         for index in 0..self.places.len() {
             if self.places[index].keeper.as_deref().is_some_and(hangs) {
                 self.look(index);

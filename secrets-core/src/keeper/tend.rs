@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Keeper, schedule};
-use crate::client::named;
 use crate::audit;
+use crate::client::named;
 use crate::clock::{later, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::{Lease, Parent, Term};
@@ -197,7 +197,9 @@ impl Keeper {
         let mut changed = self.extend_outgoing(leases).await;
         while let Some(lease) = self.releasable() {
             match leases.revoke(&lease).await {
-                Ok(()) => debug!(reference = %self.shared.reference, "gave the lease of a replaced value back"),
+                Ok(()) => {
+                    debug!(reference = %self.shared.reference, "gave the lease of a replaced value back")
+                }
                 Err(error) if error.is_temporary() => {
                     self.put_off(&error);
                     continue;

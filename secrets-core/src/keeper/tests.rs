@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::keepers::SETTLE;
 use super::*;
 use crate::config::ProviderConfig;
@@ -15,8 +13,8 @@ const PACE: Pace = Pace { refresh: REFRESH, overlap: Duration::ZERO };
 struct Run {
     memory: Memory,
     handle: KeeperHandle,
-    _stop: watch::Sender<bool>,
-    _task: tokio::task::JoinSet<Vec<Lease>>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinSet<Vec<Lease>>,
 }
 
 fn run(memory: &Memory) -> Run {
@@ -24,16 +22,21 @@ fn run(memory: &Memory) -> Run {
 }
 
 fn run_with(memory: &Memory, state: &State, pace: Pace) -> Run {
-    let blueprint = memory.configure_from(&Environment::default()).unwrap();
-    let providers = BTreeMap::from([("memory".to_owned(), ProviderConfig::new(blueprint))]);
-    let clock = clock();
-    let client = Client::build(&providers, &clock, state).unwrap();
-    let mut keepers = Keepers::new(&clock);
+    let client = client([("memory", memory)], state);
+    let mut keepers = Keepers::new(&clock());
     let handle = keepers.keep(&client, &"memory://a".parse().unwrap(), pace, state).unwrap();
     let mut task = tokio::task::JoinSet::new();
     let (stop, stopped) = watch::channel(false);
     task.spawn(keepers.run(stopped));
-    Run { memory: memory.clone(), handle, _stop: stop, _task: task }
+    Run { memory: memory.clone(), handle, stop, task }
+}
+
+fn client<const N: usize>(sources: [(&str, &Memory); N], state: &State) -> Client {
+    let provider = |(name, memory): (&str, &Memory)| {
+        let blueprint = memory.configure_from(&Environment::default()).unwrap();
+        (name.to_owned(), ProviderConfig::new(blueprint))
+    };
+    Client::build(&sources.map(provider).into(), &clock(), state).unwrap()
 }
 
 async fn version_after(run: &Run, wait: Duration) -> Option<String> {
@@ -272,6 +275,57 @@ async fn a_remembered_value_whose_lease_has_ended_is_replaced_at_once() {
     memory.end_lease("a/1");
     let run = run_with(&memory, &state, PACE);
     assert_eq!(version_after(&run, SECOND / 10).await.as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_holds_up_nothing_of_another() {
+    let (hangs, works) = (Memory::new(), Memory::new());
+    hangs.answer_after(3600 * SECOND);
+    let (state, mut keepers) = (State::in_memory(), Keepers::new(&clock()));
+    let client = client([("hangs", &hangs), ("works", &works)], &state);
+    let mut handles = Vec::new();
+    for index in 0..100 {
+        works.set(&index.to_string(), [("k", "1")]);
+        for name in ["hangs", "works"] {
+            let reference = format!("{name}://{index}").parse().unwrap();
+            handles.push(keepers.keep(&client, &reference, PACE, &state).unwrap());
+        }
+    }
+    let (_stop, stopped) = watch::channel(false);
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(keepers.run(stopped));
+    tokio::time::sleep(SECOND).await;
+    for handle in &handles {
+        assert_eq!(handle.revision() > 0, handle.reference().provider() == "works", "{}", handle.reference());
+    }
+    works.set("99", [("k", "2")]);
+    tokio::time::sleep(SETTLE * 2).await;
+    assert_eq!(handles.last().unwrap().revision(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_while_the_source_is_asked_gets_an_answer_to_a_later_question() {
+    let memory = Memory::new().without_hints();
+    memory.set("a", [("k", "1")]);
+    memory.answer_after(SECOND);
+    let (run, clock) = (run(&memory), clock());
+    tokio::time::sleep(SECOND / 2).await;
+    let begun = clock.instant();
+    run.handle.refresh(10 * SECOND).await;
+    assert_eq!((clock.instant() - begun).as_millis() / 100, 15, "the first answer was on its way before");
+    assert_eq!((memory.reads(), memory.version_checks()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_under_way_comes_to_its_end_and_its_lease_is_not_lost() {
+    let memory = lent(SHORT);
+    memory.answer_after(SECOND);
+    let mut run = run(&memory);
+    tokio::time::sleep(SECOND / 2).await;
+    run.stop.send_replace(true);
+    let left = run.task.join_next().await.unwrap().unwrap();
+    assert_eq!(left.iter().map(|lease| lease.id.as_str()).collect::<Vec<_>>(), ["a/1"]);
+    assert!(run.handle.next().await && !run.handle.next().await, "a value, and then nothing more");
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl<T> Turns<T> {
 
     /// Returns who has waited longest at a provider that has a free turn, which is taken by that.
     pub(super) fn next(&mut self) -> Option<(usize, T)> {
-        let turn = self.0.values_mut().find(|turn| turn.under_way.len() < AT_ONCE && !turn.waiting.is_empty())?;
+        let turn =
+            self.0.values_mut().find(|turn| turn.under_way.len() < AT_ONCE && !turn.waiting.is_empty())?;
         let (index, waiting) = turn.waiting.pop_front()?;
         turn.under_way.insert(index);
         Some((index, waiting))

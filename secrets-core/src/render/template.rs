@@ -127,9 +127,7 @@ impl Template {
         };
         match rendered {
             Ok(()) => Ok(buffer.into_value()),
-            Err(error) => {
-                Err(failure::of_rendering(name, source, &error, &notes, buffer.is_full()))
-            }
+            Err(error) => Err(failure::of_rendering(name, source, &error, &notes, buffer.is_full())),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
-use crate::client::{Client, named};
+use crate::client::named;
 use crate::keeper::{KeeperHandle, Keepers};
 use crate::provider::{Ending, Provider};
 

@@ -76,7 +76,8 @@ impl Watches {
         open.kept.retain(|other, entry| *other == whole || !entry.task.is_finished());
         let before = open.kept.remove(&whole).map(|entry| entry.task);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(tend(keepers, handle.clone(), provider, before, stopped, self.ending.subscribe()));
+        let task =
+            tokio::spawn(tend(keepers, handle.clone(), provider, before, stopped, self.ending.subscribe()));
         let tended = Arc::new(Tended::new(handle, stop.clone()));
         open.kept.insert(whole, Entry { tended: Arc::downgrade(&tended), stop, task });
         if open.sessions.as_ref().is_none_or(|sessions| sessions.task.is_finished()) {

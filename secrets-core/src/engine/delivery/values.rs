@@ -63,6 +63,9 @@ impl Values {
         if !self.inputs.is_empty() && self.changed().next().is_none() {
             return None;
         }
+        if self.inputs.values().any(|input| input.handle.revision() == 0) {
+            return None;
+        }
         let (mut secrets, mut revisions) = (Secrets::new(), Revisions::new());
         for (name, input) in self.inputs.iter() {
             let kept = input.handle.kept();
@@ -75,7 +78,9 @@ impl Values {
     /// Returns the secrets that have another value than the one that was taken last.
     fn changed(&self) -> impl Iterator<Item = &Input> {
         let inputs = self.inputs.values().enumerate();
-        inputs.filter(|(at, input)| self.taken.get(*at) != Some(&input.handle.revision())).map(|(_, input)| input)
+        inputs
+            .filter(|(at, input)| self.taken.get(*at) != Some(&input.handle.revision()))
+            .map(|(_, input)| input)
     }
 
     /// Notes that these values were looked at, and are not to be looked at again.
@@ -143,8 +148,11 @@ impl Values {
     /// Where there is a newer value than the one that was taken, has the other secrets asked at once, so that those which were written together
     /// become visible together. One whose source fails is left to its own pace.
     pub(super) async fn settle(&self) {
+        if self.taken.is_empty() {
+            return;
+        }
         let new = self.changed().count();
-        if new > 0 && !self.taken.is_empty() && self.inputs.len() - new <= SETTLE_AT_MOST {
+        if new > 0 && self.inputs.len() - new <= SETTLE_AT_MOST {
             let old = self.inputs.values().zip(&self.taken);
             let old = old.filter(|(input, taken)| input.handle.revision() == **taken).map(|(input, _)| input);
             let answering = old.filter(|input| input.handle.kept().error.is_none());
