@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
@@ -14,10 +15,16 @@ use crate::value::Value;
 /// `%XX` stands for a byte of the path or of a parameter (RFC 3986, section 2.1), which is how a path says `?`, `#` or `%`.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct SecretRef {
-    provider: String,
-    path: String,
-    parameters: BTreeMap<String, String>,
+    whole: Arc<Whole>,
     field: Option<FieldPath>,
+}
+
+/// What one read at the provider answers; copies of a reference share it.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+struct Whole {
+    provider: Box<str>,
+    path: Box<str>,
+    parameters: BTreeMap<String, String>,
 }
 
 impl SecretRef {
@@ -35,22 +42,23 @@ impl SecretRef {
         field: Option<&str>,
     ) -> Result<Self, ReferenceError> {
         let field = field.map(str::parse).transpose()?;
-        Self { provider: provider.into(), path: path.into(), parameters, field }.to_string().parse()
+        let whole = Whole { provider: provider.into(), path: path.into(), parameters };
+        Self { whole: Arc::new(whole), field }.to_string().parse()
     }
 
     /// Returns the name of the provider, in the configuration or of a kind.
     pub fn provider(&self) -> &str {
-        &self.provider
+        &self.whole.provider
     }
 
     /// Returns the path at the provider, decoded; it begins with `/` where the reference had three slashes.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.whole.path
     }
 
     /// Returns the parameters, decoded.
     pub fn parameters(&self) -> &BTreeMap<String, String> {
-        &self.parameters
+        &self.whole.parameters
     }
 
     /// Returns the field that the reference is about; without one it is about all of them.
@@ -63,7 +71,8 @@ impl SecretRef {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a path that no reference can have.
     pub fn at(&self, path: &str) -> crate::Result<Self> {
-        let moved = Self { path: path.to_owned(), field: None, ..self.clone() };
+        let whole = Whole { path: path.into(), ..(*self.whole).clone() };
+        let moved = Self { whole: Arc::new(whole), field: None };
         let parsed = moved.to_string().parse::<Self>();
         parsed.map_err(|error| crate::Error::config("find place", error.to_string()))
     }
@@ -71,14 +80,15 @@ impl SecretRef {
     /// Returns the same reference without its field: what one read at the provider answers.
     #[must_use]
     pub fn whole(&self) -> Self {
-        Self { field: None, ..self.clone() }
+        Self { whole: Arc::clone(&self.whole), field: None }
     }
 }
 
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.provider, encode(&self.path, &['?', '#']))?;
-        for (index, (name, value)) in self.parameters.iter().enumerate() {
+        let Whole { provider, path, parameters } = &*self.whole;
+        write!(f, "{provider}://{}", encode(path, &['?', '#']))?;
+        for (index, (name, value)) in parameters.iter().enumerate() {
             let mark = if index == 0 { '?' } else { '&' };
             let reserved = &['#', '&', '=', '+'];
             write!(f, "{mark}{}={}", encode(name, reserved), encode(value, reserved))?;
@@ -131,7 +141,8 @@ impl FromStr for SecretRef {
                 return Err(ReferenceError::Twice(name));
             }
         }
-        Ok(Self { provider: provider.into(), path, parameters, field })
+        let whole = Whole { provider: provider.into(), path: path.into(), parameters };
+        Ok(Self { whole: Arc::new(whole), field })
     }
 }
 
@@ -308,12 +319,8 @@ mod tests {
             path in "/?[a-zA-Z0-9 ?#%&=+:_-]{1,12}(/[a-z?#%]{1,8}){0,3}",
             name in "[a-z%&=]{1,5}", value in "[a-z+ &=#%?]{0,8}", field in "[a-z./#]{1,8}",
         ) {
-            let text = SecretRef {
-                provider: "vault".into(),
-                path,
-                parameters: [(name, value)].into(),
-                field: Some(FieldPath(field)),
-            };
+            let whole = Whole { provider: "vault".into(), path: path.into(), parameters: [(name, value)].into() };
+            let text = SecretRef { whole: Arc::new(whole), field: Some(FieldPath(field)) };
             prop_assert_eq!(text.to_string().parse::<SecretRef>(), Ok(text));
         }
     }
