@@ -31,7 +31,8 @@ pub(crate) fn init(format: Option<LogFormat>) -> Result<(), Failure> {
         true => fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false).boxed(),
         false => fmt::layer().json().with_writer(std::io::stderr).flatten_event(true).boxed(),
     };
-    let own = ["keywheel_operator", "keywheel_core", "keywheel_providers"];
+    // The first is that of the audit.
+    let own = ["keywheel", "keywheel_operator", "keywheel_core", "keywheel_providers"];
     registry().with(layer.with_filter(Targets::new().with_targets(own.map(|target| (target, level))))).init();
     Ok(())
 }

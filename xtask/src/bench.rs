@@ -5,15 +5,20 @@ use anyhow::Result;
 use crate::real_parts::RealParts;
 use crate::{command, packages, workspace};
 
-/// Builds the release program and hands over to the bench of `keywheel-tests`, which measures.
+/// Builds the release program, unless `KEYWHEEL_BIN` names one, and hands over to the bench of `keywheel-tests`, which measures.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     packages::ensure()?;
     let parts = RealParts::bring()?;
-    command::run(workspace::cargo().args(["build", "--release", "--package=keywheel-sidecar"]))?;
-
+    let program: std::path::PathBuf = match std::env::var_os("KEYWHEEL_BIN") {
+        Some(program) => program.into(),
+        None => {
+            command::run(workspace::cargo().args(["build", "--release", "--package=keywheel-sidecar"]))?;
+            workspace::target().join("release/keywheel")
+        }
+    };
     let mut bench = workspace::cargo();
     bench.args(["run", "--quiet", "--package=keywheel-tests", "--bin=bench", "--"]).args(arguments);
-    bench.env("KEYWHEEL_BIN", workspace::target().join("release/keywheel"));
+    bench.env("KEYWHEEL_BIN", program);
     bench.env("KEYWHEEL_BENCH_RESULTS", workspace::target().join("bench"));
     parts.pass_to(&mut bench);
     command::run(&mut bench)

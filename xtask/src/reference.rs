@@ -33,6 +33,15 @@ struct Page<'a> {
 /// A section that is to be written: its title, the path to it, and the mapping.
 type Waiting<'a> = (String, String, &'a Value);
 
+/// Returns the keys that each of several alternatives needs.
+fn alternatives(of: &Value) -> Vec<String> {
+    let keys = |one: &Value| {
+        let names = one["required"].as_array()?.iter().filter_map(Value::as_str);
+        Some(names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" with "))
+    };
+    of.as_array().into_iter().flatten().filter_map(keys).collect()
+}
+
 impl<'a> Page<'a> {
     /// Writes a section; returns those of the mappings in it that have none yet.
     fn section(&mut self, title: &str, path: &str, mapping: &'a Value) -> VecDeque<Waiting<'a>> {
@@ -41,6 +50,12 @@ impl<'a> Page<'a> {
         let description = text_of(mapping, "description");
         if !description.is_empty() {
             write!(self.text, "\n{description}\n").expect("a text takes all");
+        }
+        for (word, said) in [("oneOf", "It has one of these"), ("anyOf", "It has one of these at least")] {
+            let ways = alternatives(&mapping[word]);
+            if !ways.is_empty() {
+                write!(self.text, "\n{said}: {}.\n", ways.join("; ")).expect("a text takes all");
+            }
         }
         let Some(properties) = mapping["properties"].as_object() else { return below };
         if properties.is_empty() {

@@ -26,7 +26,7 @@ pub(super) enum Tls {
 }
 
 impl Place {
-    /// Reads `address`, `ca_file` or `ca`, and `tls`.
+    /// Reads `address`, `ca_file` or `ca_pem`, and `tls`.
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let address: Option<Address> = section.required("address");
         let ca = Authorities::parse(section);

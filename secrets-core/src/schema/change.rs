@@ -142,7 +142,7 @@ pub(super) struct Verify {
     tcp: Option<Text>,
     /// A program that has to end with code 0.
     exec: Option<Vec<Text>>,
-    /// How long one attempt may take.
+    /// How long one attempt may take. Left out: 5s, of `exec` 10s.
     timeout: Option<Span>,
     /// How long the application has in all, from the moment at which the files are visible.
     #[schemars(extend("default" = format_duration(Probe::DEFAULT_WITHIN)))]

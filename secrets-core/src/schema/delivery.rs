@@ -23,7 +23,7 @@ pub(super) struct Delivery {
     allow_disk: Option<Flag>,
     /// Who owns the files. Left out: who runs the program.
     owner: Option<Owner>,
-    /// The secrets by the names that templates use: a reference, or a mapping that says more.
+    /// The secrets by the names that templates use: a reference, or a mapping that says more. A name has letters, digits, `_` and `-`, and begins with a letter or `_`; a template cannot say one with `-`.
     secrets: BTreeMap<String, Either<Reference, Secret>>,
     /// The files that are made of the secrets. Left out: one file for each field, named `SECRET/FIELD`.
     files: Option<Vec<File>>,

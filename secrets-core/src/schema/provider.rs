@@ -32,7 +32,7 @@ struct Budget {
     /// So many at once.
     #[schemars(extend("default" = BudgetLimits::default().burst))]
     burst: Option<Count<1, { u32::MAX }>>,
-    /// So many new credentials of each dynamic secret in an hour.
+    /// So many new credentials of each dynamic secret in an hour; two in the life of each, where it lives too short for that.
     #[schemars(extend("default" = BudgetLimits::default().mints_per_hour))]
     mints_per_hour: Option<Count<1, { u32::MAX }>>,
 }

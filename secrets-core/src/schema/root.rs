@@ -22,9 +22,9 @@ pub(super) struct Configuration {
     deliveries: Option<Vec<Delivery>>,
     /// What `keywheel rotate` replaces at its source.
     rotations: Option<Vec<Rotation>>,
-    /// Who may report incidents to `keywheel rotate serve`, and what is done about them.
+    /// Who may report incidents to `keywheel rotate serve` (`POST /incidents` of `admin`, which it needs), and what is done about them.
     incidents: Option<Incidents>,
-    /// The endpoint with `/livez`, `/readyz`, `/status` and `/metrics`. Without it there is none.
+    /// The endpoint with `/livez`, `/readyz`, `/status` and `/metrics`, `POST /refresh` and `POST /quit`. Without it there is none.
     admin: Option<Admin>,
     /// Where programs of this host ask for secrets. Without it nowhere.
     api: Option<Api>,
@@ -35,7 +35,7 @@ pub(super) struct Configuration {
     revoke_on_shutdown: Option<Flag>,
 }
 
-/// The endpoint with `/livez`, `/readyz`, `/status` and `/metrics`.
+/// The endpoint with `/livez`, `/readyz`, `/status` and `/metrics`, `POST /refresh` and `POST /quit`; of `rotate serve`, `POST /incidents`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Admin {

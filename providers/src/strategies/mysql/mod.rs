@@ -8,7 +8,7 @@
 //! | `users` | one account, replaced in place; or two, which take turns |
 //! | `user_host` | the host part of the accounts; `%`, if left out |
 //! | `password` | what a password looks like |
-//! | `ca_file`, or `ca` | the authority of the server's certificate, trusted alone: a file, or the certificate itself; the system's, if left out |
+//! | `ca_file`, or `ca_pem` | the authority of the server's certificate, trusted alone: a file, or the certificate itself; the system's, if left out |
 //! | `tls` | `verify`, or `off`; if left out, `off` on this host alone |
 //!
 //! With two accounts, the one that nobody has at the moment gets a new password, and what the other one was granted: privileges, roles, default

@@ -7,7 +7,7 @@
 //! | `admin` | a secret with `username` and `password`: a role that may change the roles (`CREATEROLE`, or a superuser) |
 //! | `users` | one role, replaced in place; or two, which take turns |
 //! | `password` | what a password looks like |
-//! | `ca_file`, or `ca` | the authority of the server's certificate, trusted alone: a file, or the certificate itself; the system's, if left out |
+//! | `ca_file`, or `ca_pem` | the authority of the server's certificate, trusted alone: a file, or the certificate itself; the system's, if left out |
 //! | `tls` | `verify`, or `off`; if left out, `off` on this host alone |
 //!
 //! With two roles, the one that nobody has at the moment gets a new password, and what the other one was granted. It is published; the other one
