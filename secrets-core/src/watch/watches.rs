@@ -68,8 +68,7 @@ impl Watches {
         if let Some(tended) = alive.and_then(|entry| entry.tended.upgrade()) {
             return Ok(tended);
         }
-        // Nobody needs more than one who lets no lease lapse, and overlaps end when everybody has confirmed.
-        let pace = Pace { refresh: self.refresh, overlap: Duration::ZERO };
+        let pace = Pace { refresh: self.refresh, overlap: MOVING_OVER };
         let mut keepers = Keepers::new(&self.clock);
         let handle = keepers.keep(client, &whole, pace, &self.state)?;
         let provider = Arc::clone(client.provider(&whole)?);
@@ -155,3 +154,7 @@ impl fmt::Debug for Watches {
         f.debug_set().entries(open.kept.keys().map(|reference| format!("{reference}"))).finish()
     }
 }
+
+/// How long before its end a value is replaced at least, but never with more than a third of its life to go: those who use it have to move over. The old one goes
+/// when all have confirmed.
+const MOVING_OVER: Duration = Duration::from_secs(10);
