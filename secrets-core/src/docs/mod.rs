@@ -332,7 +332,7 @@ pub mod adr_0025_local_api {}
 /// # 26. A secret that rests is a value in a queue
 ///
 /// **Decision.** [`Keepers`](crate::keeper::Keepers) have one loop and one timer for all secrets of an engine: a queue by when each needs something. A step under way is a task, which has the
-/// secret's keeper meanwhile and gives it back. Whoever asks, confirms or hints rings with the secret's number. First reads take turns at each provider, twice as many as it asks for at a time.
+/// secret's keeper meanwhile and gives it back. Whoever asks, confirms or hints rings with the secret's number. First reads take turns at each provider, a hundred at a time.
 ///
 /// **Why.** A task for each secret, with its timers and channels, took 4 kB while nothing happened, of the 11 kB that one more secret took. A thousand first reads at once took 4 kB each as well, and what was
 /// kept of them lay scattered over that room afterwards, so that it could not be given back.

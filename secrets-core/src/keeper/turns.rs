@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::layer::Budget;
-
 /// Who begins and who waits for it, by provider: one that hangs holds up nobody else's secrets.
 #[derive(Debug)]
 pub(super) struct Turns<T>(BTreeMap<String, Turn<T>>);
@@ -42,8 +40,9 @@ impl<T> Turns<T> {
     }
 }
 
-/// Twice what a provider asks for at a time, so that somebody is always ready to.
-const AT_ONCE: usize = 2 * Budget::IN_FLIGHT;
+/// More than a provider asks for at a time, so that it is never idle; and several calls of one that answers twenty at once (BatchGetSecretValue), which would
+/// be asked for fewer otherwise.
+const AT_ONCE: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -53,11 +52,11 @@ mod tests {
     fn turns_are_taken_in_order_and_by_each_provider_for_itself() {
         let mut turns = Turns::new();
         (0..AT_ONCE + 2).for_each(|index| turns.add("hangs", index, ()));
-        turns.add("works", 100, ());
+        turns.add("works", 1_000, ());
         let mut begun: Vec<usize> = std::iter::from_fn(|| turns.next()).map(|(index, ())| index).collect();
-        assert_eq!(begun.pop(), Some(100));
+        assert_eq!(begun.pop(), Some(1_000));
         assert_eq!(begun, (0..AT_ONCE).collect::<Vec<_>>());
-        turns.end(100);
+        turns.end(1_000);
         assert_eq!(turns.next(), None, "the turns of one are no other's");
         turns.end(3);
         assert_eq!(turns.next(), Some((AT_ONCE, ())));

@@ -179,7 +179,7 @@ fn nobody_rotates_more_often_than_the_controller_allows() {
     for timing in [
         json!({"every": "1s", "jitter": "5s"}),
         json!({"cron": "* * * * *", "jitter": "50s"}),
-        json!({"every": "1h", "maxAge": "2s"}),
+        json!({"cron": "0 * * * *", "maxAge": "2s"}),
     ] {
         let asked = schedule(|spec| spec["schedule"] = timing.clone());
         let rotation = Planned::read(&asked, Arc::new(Nobody), &allowed).unwrap().rotation;
