@@ -54,6 +54,7 @@ async fn an_application_is_told_of_changes_and_a_killed_sidecar_goes_on() {
 }
 
 /// A login that ends again and again: in soak until after the kubelet has renewed the token of ten minutes.
+#[allow(clippy::print_stderr, reason = "how much was seen is what a soak is for")]
 #[tokio::test]
 #[ignore = "needs a cluster"]
 async fn each_login_is_by_the_token_that_the_kubelet_has_renewed() {
