@@ -4,6 +4,7 @@
 
 mod base;
 mod chart;
+mod examples;
 mod falco;
 mod flags;
 mod helm;

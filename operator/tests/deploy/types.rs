@@ -4,6 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -26,10 +27,11 @@ fn as_type<T: DeserializeOwned + Serialize>(object: &Value) -> serde_json::Resul
 }
 
 /// Returns what an object is to Kubernetes, if it is of one of its own kinds.
-fn as_known(object: &Value) -> Option<serde_json::Result<Value>> {
+pub(crate) fn as_known(object: &Value) -> Option<serde_json::Result<Value>> {
     let of_kind = match object["kind"].as_str().unwrap() {
         "ClusterRole" => as_type::<ClusterRole>,
         "ClusterRoleBinding" => as_type::<ClusterRoleBinding>,
+        "CronJob" => as_type::<CronJob>,
         "CustomResourceDefinition" => as_type::<CustomResourceDefinition>,
         "Deployment" => as_type::<Deployment>,
         "Lease" => as_type::<Lease>,

@@ -78,7 +78,9 @@ fn what_the_documentation_shows_can_be_kept() {
     let blocks = documents.iter().flat_map(|text| text.split("```yaml manifest\n").skip(1));
     let blocks = blocks.map(|block| block.split("```").next().unwrap());
     let schedules: Vec<_> = blocks.filter(|block| block.contains("kind: RotationSchedule")).collect();
-    for block in &schedules {
+    let example =
+        include_str!("../../../../examples/kubernetes/schedule.yaml").split("\n---\n").last().unwrap();
+    for block in schedules.iter().copied().chain([example]) {
         let schedule: RotationSchedule = serde_saphyr::from_str(block).unwrap();
         let planned = Planned::read(&schedule, Arc::new(Nobody), &Allowed::default());
         planned.unwrap().build(&Clock::system()).unwrap();
