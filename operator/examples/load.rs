@@ -1,4 +1,5 @@
-//! Measures the webhook: a thousand reviews at once, on one core, again and again; prints how long they took and the memory that is resident.
+//! Measures the webhook on one core: a thousand reviews at one moment, again and again, which wait for each other; a thousand askers, each of which asks now
+//! and then; and one review after the other. Prints how long they took and the memory that is resident.
 //!
 //! `cargo run --release --package keywheel-operator --example load -- target/release/keywheel-operator`
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use keywheel_tests::certificates::Authority;
 use keywheel_tests::{Process, http, ports, wait};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 fn main() {
@@ -40,25 +42,32 @@ fn main() {
     });
     println!("resident before: {:.1} MB", megabytes(process.resident_bytes()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (client, url) = (client(authority.pem()), format!("https://127.0.0.1:{reviews}/inject"));
     for round in 1..=ROUNDS {
-        let (mut took, whole) =
-            runtime.block_on(load(authority.pem(), &format!("https://127.0.0.1:{reviews}/inject")));
-        took.sort();
-        let at = |hundredths: usize| took[(took.len() - 1) * hundredths / 100].as_secs_f64() * 1000.0;
-        println!(
-            "round {round}: {} reviews at once in {:.0} ms ({:.0} a second): p50 {:.0} ms, p99 {:.0} ms; resident {:.1} MB",
-            took.len(),
-            whole.as_secs_f64() * 1000.0,
-            took.len() as f64 / whole.as_secs_f64(),
-            at(50),
-            at(99),
-            megabytes(process.resident_bytes())
+        let begun = Instant::now();
+        let took = runtime.block_on(load(&client, &url));
+        told(
+            &format!("round {round}, all at one moment ({:.0} ms)", milliseconds(begun.elapsed())),
+            took,
+            &process,
         );
     }
+    let took = runtime.block_on(steady(&client, &url));
+    told(&format!("{AT_ONCE} askers, a review of each every {} s", EVERY.as_secs()), took, &process);
+    let took = runtime.block_on(alone(&client, &url));
+    told("one after the other", took, &process);
     println!("most that was resident: {:.1} MB", megabytes(process.peak_bytes()));
-    // One after the other: what a single pod waits for.
-    let alone = runtime.block_on(alone(authority.pem(), &format!("https://127.0.0.1:{reviews}/inject")));
-    println!("one after the other: {:.2} ms each", alone.as_secs_f64() * 1000.0);
+}
+
+fn told(what: &str, mut took: Vec<Duration>, process: &Process) {
+    took.sort();
+    let at = |hundredths: usize| milliseconds(took[(took.len() - 1) * hundredths / 100]);
+    let (count, resident) = (took.len(), megabytes(process.resident_bytes()));
+    println!(
+        "{what}: {count} reviews, p50 {:.2} ms, p99 {:.2} ms; resident {resident:.1} MB",
+        at(50),
+        at(99)
+    );
 }
 
 fn client(authority: &str) -> reqwest::Client {
@@ -75,25 +84,45 @@ async fn send(client: &reqwest::Client, url: &str, body: &str) -> Duration {
     begun.elapsed()
 }
 
-async fn load(authority: &str, url: &str) -> (Vec<Duration>, Duration) {
-    let (client, body) = (client(authority), Arc::new(review()));
-    let begun = Instant::now();
+async fn load(client: &reqwest::Client, url: &str) -> Vec<Duration> {
+    let (body, flying) = (Arc::new(review()), Arc::new(Semaphore::new(IN_FLIGHT)));
     let mut all = JoinSet::new();
     for _ in 0..AT_ONCE {
-        let (client, url, body) = (client.clone(), url.to_owned(), Arc::clone(&body));
-        all.spawn(async move { send(&client, &url, &body).await });
+        let (client, url, body, flying) =
+            (client.clone(), url.to_owned(), Arc::clone(&body), Arc::clone(&flying));
+        all.spawn(async move {
+            let begun = Instant::now();
+            let _turn = flying.acquire().await.unwrap();
+            send(&client, &url, &body).await;
+            begun.elapsed()
+        });
     }
-    (all.join_all().await, begun.elapsed())
+    all.join_all().await
 }
 
-async fn alone(authority: &str, url: &str) -> Duration {
-    let (client, body) = (client(authority), review());
-    send(&client, url, &body).await;
-    let begun = Instant::now();
-    for _ in 0..AT_ONCE {
-        send(&client, url, &body).await;
+/// Each asks twice, at moments of its own.
+async fn steady(client: &reqwest::Client, url: &str) -> Vec<Duration> {
+    let body = Arc::new(review());
+    let mut all = JoinSet::new();
+    for number in 0..AT_ONCE {
+        let (client, url, body) = (client.clone(), url.to_owned(), Arc::clone(&body));
+        all.spawn(async move {
+            tokio::time::sleep(EVERY * number / AT_ONCE).await;
+            let first = send(&client, &url, &body).await;
+            tokio::time::sleep(EVERY.saturating_sub(first)).await;
+            [first, send(&client, &url, &body).await]
+        });
     }
-    begun.elapsed() / AT_ONCE
+    all.join_all().await.into_iter().flatten().collect()
+}
+
+async fn alone(client: &reqwest::Client, url: &str) -> Vec<Duration> {
+    let body = review();
+    let mut took = Vec::new();
+    for _ in 0..AT_ONCE {
+        took.push(send(client, url, &body).await);
+    }
+    took
 }
 
 /// A review of a pod as a Deployment makes it, with a template and three secrets.
@@ -118,5 +147,13 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
+fn milliseconds(span: Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
 const AT_ONCE: u32 = 1000;
+/// How many requests that change something an API server has under way (`--max-mutating-requests-inflight`).
+const IN_FLIGHT: usize = 200;
+/// How often one of many asks.
+const EVERY: Duration = Duration::from_secs(5);
 const ROUNDS: u32 = 5;
