@@ -16,7 +16,9 @@ use std::thread;
 use std::time::Duration;
 
 use keywheel_tests::http::Method;
-use keywheel_tests::{Keywheel, Launch, Readers, Signal, Snapshot, Stage, generation, process, wait};
+use keywheel_tests::{
+    Fault, Faults, Keywheel, Launch, Readers, Signal, Snapshot, Stage, generation, process, stage, wait,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -354,3 +356,30 @@ fn arrives(stage: &Stage, generation: u64) {
 }
 
 const START: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_long_start_says_how_far_it_is() {
+    let stage = Stage::set();
+    for name in ["db", "api"] {
+        stage.bao.kv_put("secret", &format!("orders/{name}"), &json!({"password": "value"}));
+    }
+    let faults = Faults::before(&stage.bao.plain_address());
+    faults.show_at("/v1/secret/data/orders/api", Fault::Hang);
+    let vault = format!(
+        "address: {}, auth: {{method: jwt, role: orders, token_file: {}}}",
+        faults.address(),
+        stage.token_file().display()
+    );
+    let secrets = "    secrets: {db: vault://secret/orders/db, api: vault://secret/orders/api}\n";
+    let agent = Launch::agent(&stage::configuration(&vault, &stage.directory(), secrets)).start();
+    let told = wait::until(Duration::from_secs(20), "it to say so", || {
+        agent.logged("waits for its first generation").pop()
+    });
+    assert_eq!(
+        (&told["there"], &told["of"], &told["missing"]),
+        (&json!(1), &json!(2), &json!("api")),
+        "{told}"
+    );
+    faults.heal();
+    agent.wait_ready(Duration::from_secs(30));
+}

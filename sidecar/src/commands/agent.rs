@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{error, info};
 
 use super::begin::{Begun, Confines, begin};
-use super::clock;
+use super::{clock, progress};
 use crate::cli::AgentArgs;
 use crate::endpoints::{Change, Endpoints};
 use crate::exit::Failure;
@@ -55,7 +55,7 @@ async fn run(
     quit: &Notify,
 ) -> Result<Option<Prepared>, Failure> {
     let (stop, stopped) = oneshot::channel::<Next>();
-    let (beginning, quiet) = (engine.beginning(), engine.quiet());
+    let (beginning, quiet, status) = (engine.beginning(), engine.quiet(), engine.status());
     // A dropped sender stops the engine, too.
     let running = engine.run(async { stopped.await.unwrap_or(Next::Nobody) });
     let rest = async {
@@ -70,12 +70,13 @@ async fn run(
             footprint::give_back_heap();
         }
     };
+    let rest = async { tokio::join!(progress::tell(status), rest) };
     tokio::pin!(running, rest);
     let next = loop {
         tokio::select! {
             ended = &mut running => return Err(ended.err().map_or_else(|| Failure::other("the engine stopped"), Failure::from)),
             () = quit.notified() => break None,
-            () = &mut rest => {}
+            _ = &mut rest => {}
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
                 Asked::Reload => match again.prepare(endpoints).await {

@@ -6,6 +6,7 @@ mod check;
 mod get;
 mod guard;
 mod install;
+mod progress;
 mod refresh;
 mod render;
 mod rotate;
