@@ -126,8 +126,9 @@ impl<T: DeserializeOwned + Send + Sync> Following<T> {
         }
     }
 
-    /// Replaces the pool as soon as the newest credential works; returns the one before.
+    /// Replaces the pool as soon as the newest credential works; returns the one before. One that does not work is tried less and less often.
     async fn move_over(&mut self) -> Result<Pool, Error> {
+        let mut wait = AGAIN;
         loop {
             let login = self.login.current();
             let opened = match (self.connect)(&login) {
@@ -143,9 +144,11 @@ impl<T: DeserializeOwned + Send + Sync> Following<T> {
                     warn!(version = %login.version(), %error, "a new credential does not work yet; connections stay with the last one");
                 }
             }
-            if let Ok(Err(closed)) = tokio::time::timeout(AGAIN, self.login.changed()).await {
-                return Err(closed);
-            }
+            wait = match tokio::time::timeout(wait, self.login.changed()).await {
+                Ok(Ok(_)) => AGAIN,
+                Ok(Err(closed)) => return Err(closed),
+                Err(_) => (wait * 2).min(LONGEST),
+            };
         }
     }
 }
@@ -179,7 +182,8 @@ impl<T> fmt::Debug for Following<T> {
     }
 }
 
-/// How soon a credential that does not work is tried again.
+/// How soon a credential that does not work is tried again, and how seldom after many times.
 const AGAIN: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(10);
 /// How often it is looked whether the last connection of a replaced pool is back: nobody tells.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(200);
