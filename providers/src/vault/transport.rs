@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method};
-use keywheel_core::layer::Budget;
+use keywheel_core::layer::{Budget, Permit};
 use keywheel_core::registry::Context;
 use keywheel_core::{Clock, Error, ErrorKind, Result, SecretValue};
 use rustify::endpoint::Endpoint;
@@ -122,7 +122,25 @@ impl Transport {
     /// # Errors
     /// No answer, a redirect, or one that is too large. Any other status is an answer.
     pub(super) async fn send(&self, call: &Call, token: Option<&SecretValue>) -> Result<Answer> {
-        let _permit = self.budget.acquire().await;
+        let permit = self.budget.acquire().await;
+        self.send_with(permit, call, token).await
+    }
+
+    /// Sends `call` as [`send`](Self::send) does, after all that cannot wait.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub(super) async fn probe(&self, call: &Call, token: Option<&SecretValue>) -> Result<Answer> {
+        let permit = self.budget.spare().await;
+        self.send_with(permit, call, token).await
+    }
+
+    async fn send_with(
+        &self,
+        _permit: Permit<'_>,
+        call: &Call,
+        token: Option<&SecretValue>,
+    ) -> Result<Answer> {
         let request = self.request(call, token)?;
         // Boxed: a thousand requests that wait for their turn would each carry room for it.
         let exchange = Box::pin(self.exchange(call, request));

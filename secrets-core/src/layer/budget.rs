@@ -33,7 +33,8 @@ impl Default for BudgetLimits {
 /// A token bucket: at most `burst + requests_per_second * t` requests in any span of `t` seconds.
 ///
 /// At most [`IN_FLIGHT`](Self::IN_FLIGHT) requests are under way at once, so that a thousand secrets do not open a thousand connections.
-/// Waiters are served in the order in which they came.
+/// Waiters are served in the order in which they came, but for requests that only ask whether something changed ([`spare`](Self::spare)): those take what the
+/// others leave, so that a thousand of them hold up no renewal and no first read.
 ///
 /// Beside the requests, new values of dynamic secrets are counted, each secret for itself: a source that takes a credential back as soon as
 /// it has made it is not asked for another one at once.
@@ -44,6 +45,8 @@ pub struct Budget {
     bucket: Mutex<Bucket>,
     mints: Mutex<HashMap<String, Mints>>,
     in_flight: Semaphore,
+    /// Whose turn it is among the requests that can wait.
+    spare: Semaphore,
 }
 
 /// The right to have one request under way; given back when it is dropped.
@@ -80,6 +83,7 @@ impl Budget {
             bucket: Mutex::new(bucket),
             mints: Mutex::default(),
             in_flight: Semaphore::new(Self::IN_FLIGHT),
+            spare: Semaphore::new(1),
         }
     }
 
@@ -120,7 +124,7 @@ impl Budget {
     /// # Cancel safety
     /// A dropped call has used its token up: the budget is kept, never exceeded.
     pub async fn acquire(&self) -> Permit<'_> {
-        // The semaphore is never closed.
+        // The semaphores are never closed.
         let permit = self.in_flight.acquire().await.ok();
         let wait = self.take();
         if !wait.is_zero() {
@@ -129,15 +133,53 @@ impl Budget {
         Permit(permit)
     }
 
+    /// Waits until one more request may be sent that can wait for those of [`acquire`](Self::acquire): at most one of its kind stands before them.
+    ///
+    /// # Cancel safety
+    /// As for [`acquire`](Self::acquire).
+    pub async fn spare(&self) -> Permit<'_> {
+        let turn = self.spare.acquire().await;
+        while let Err(wait) = self.take_if_there() {
+            // The last part of a token may be less than a clock can tell.
+            self.clock.sleep_until(self.clock.instant() + wait.max(TICK)).await;
+        }
+        let permit = self.in_flight.acquire().await.ok();
+        drop(turn);
+        Permit(permit)
+    }
+
+    /// Takes a token, perhaps one that is not there yet, and returns when it will be.
     fn take(&self) -> Duration {
         let mut bucket = lock(&self.bucket);
+        let tokens = self.refill(&mut bucket) - 1.0;
+        bucket.tokens = tokens;
+        self.until_there(tokens)
+    }
+
+    /// Takes a token that is there, or returns when one may be.
+    fn take_if_there(&self) -> Result<(), Duration> {
+        let mut bucket = lock(&self.bucket);
+        let tokens = self.refill(&mut bucket) - 1.0;
+        if tokens < 0.0 {
+            return Err(self.until_there(tokens));
+        }
+        bucket.tokens = tokens;
+        Ok(())
+    }
+
+    fn refill(&self, bucket: &mut Bucket) -> f64 {
         let now = self.clock.instant();
-        let rate = self.limits.requests_per_second;
-        let tokens = bucket.refilled(rate, f64::from(self.limits.burst), now) - 1.0;
+        let tokens = bucket.refilled(self.limits.requests_per_second, f64::from(self.limits.burst), now);
         *bucket = Bucket { tokens, at: now };
-        Duration::from_secs_f64((-tokens / rate).max(0.0))
+        tokens
+    }
+
+    fn until_there(&self, tokens: f64) -> Duration {
+        Duration::from_secs_f64((-tokens / self.limits.requests_per_second).max(0.0))
     }
 }
+
+const TICK: Duration = Duration::from_millis(1);
 
 impl Bucket {
     fn refilled(&self, rate: f64, burst: f64, now: Instant) -> f64 {
@@ -167,6 +209,27 @@ mod tests {
         }
         let taken = start.elapsed();
         assert!(taken >= Duration::from_millis(2000) && taken < Duration::from_millis(2100), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_wait_goes_after_what_cannot() {
+        let limits = BudgetLimits { requests_per_second: 10.0, burst: 5, ..BudgetLimits::default() };
+        let budget = Budget::new(limits, Clock::system());
+        let start = Instant::now();
+        let polls = async {
+            futures_util::future::join_all((0..100).map(|_| async { drop(budget.spare().await) })).await;
+            start.elapsed()
+        };
+        let renewals = async {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(237)).await;
+                let asked = Instant::now();
+                drop(budget.acquire().await);
+                assert!(asked.elapsed() <= Duration::from_millis(102), "{:?}", asked.elapsed());
+            }
+        };
+        let (taken, ()) = tokio::join!(polls, renewals);
+        assert!(taken >= Duration::from_millis(11_500) && taken < Duration::from_millis(11_600), "{taken:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,16 +276,16 @@ mod tests {
     proptest! {
         #[test]
         fn no_span_holds_more_than_burst_plus_rate(
-            pauses in proptest::collection::vec(0u64..3000, 1..60), burst in 1u32..8, rate in 1u32..20,
+            pauses in proptest::collection::vec((0u64..3000, any::<bool>()), 1..60), burst in 1u32..8, rate in 1u32..20,
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let sent: Vec<Instant> = runtime.block_on(async {
                 let limits = BudgetLimits { requests_per_second: f64::from(rate), burst, ..BudgetLimits::default() };
                 let budget = Budget::new(limits, Clock::system());
                 let mut sent = Vec::new();
-                for pause in pauses {
+                for (pause, can_wait) in pauses {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
-                    drop(budget.acquire().await);
+                    drop(if can_wait { budget.spare().await } else { budget.acquire().await });
                     sent.push(Instant::now());
                 }
                 sent

@@ -92,14 +92,14 @@ impl Session {
         Ok((again?, answered))
     }
 
-    /// Asks what `endpoint` says, where a refusal is no reason to log in again.
+    /// Asks what `endpoint` says, where a refusal is no reason to log in again, and the answer is not urgent.
     ///
     /// # Errors
     /// As for [`ask`](Self::ask).
     pub(super) async fn probe(&self, operation: &'static str, endpoint: &impl Endpoint) -> Result<Answer> {
         let call = self.transport.call(operation, endpoint)?;
         let (token, _) = self.token().await?;
-        self.transport.send(&call, Some(&token.value)).await
+        self.transport.probe(&call, Some(&token.value)).await
     }
 
     /// Returns the way to ask as nobody, or as the bearer of a token that is not the session's own.
