@@ -31,7 +31,7 @@ pub use self::keepers::Keepers;
 use self::outgoing::Outgoing;
 use self::shared::Shared;
 use crate::client::Client;
-use crate::clock::Clock;
+use crate::clock::{Clock, later};
 use crate::config::SecretConfig;
 use crate::error::{ErrorKind, Result};
 use crate::lease::{Lease, Parent};
@@ -265,7 +265,9 @@ impl Keeper {
         }
         match self.provider.group(&self.shared.reference) {
             Some(group) => self.ticks.of_group(&group).next(refresh, now),
-            None => crate::clock::later(now, schedule::after_success(refresh, fastrand::f64())),
+            None => {
+                self.ticks.together(refresh, later(now, schedule::after_success(refresh, fastrand::f64())))
+            }
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::clock::{later, until};
 /// A grid of moments for each interval, the same for everybody who has a copy: what is asked for at one moment can be answered with one
 /// request.
 ///
-/// Two neighbours are 80 to 100 % of the interval apart, so that a change is seen within it and replicas drift apart.
+/// Two neighbours are 80 to 100 % of the interval apart, so that a change is seen within it and replicas drift apart. The first one is that far from the origin:
+/// what was read for the first time just now is not asked for again while others still wait for their first read.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     origin: Timestamp,
@@ -44,10 +45,20 @@ impl Ticks {
             reason = "a count of intervals, far below 2^64"
         )]
         let index = (passed.as_secs_f64() / step.as_secs_f64()) as u64;
-        (index.saturating_sub(1)..)
+        (index.saturating_sub(1).max(1)..)
             .map(|index| self.tick(index, refresh, step))
             .find(|at| *at > now)
             .unwrap_or(now)
+    }
+
+    /// Returns a moment that is at most a twentieth of the interval before `at`, and at most a second: many that have requests of their own send them at few such
+    /// moments, and a program that sleeps wakes up for those.
+    pub fn together(&self, refresh: Duration, at: Timestamp) -> Timestamp {
+        let step = (refresh / 20).min(Duration::from_secs(1));
+        let passed = until(self.origin, at);
+        let Some(early) = passed.as_nanos().checked_rem(step.as_nanos()) else { return at };
+        let early = Duration::from_nanos(u64::try_from(early).unwrap_or_default());
+        later(self.origin, passed.saturating_sub(early))
     }
 
     fn tick(&self, index: u64, refresh: Duration, step: Duration) -> Timestamp {
@@ -84,6 +95,35 @@ mod tests {
                 prop_assert!(gap <= refresh && gap >= refresh.mul_f64(0.79), "{gap:?} of {refresh:?}");
                 at = next;
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn none_is_sooner_after_the_origin_than_others_are_apart(
+            seed: u64, millis in 100u64..86_400_000, part in 0.0..0.9,
+        ) {
+            let ticks = Ticks::new(Timestamp::UNIX_EPOCH, seed);
+            let refresh = Duration::from_millis(millis);
+            let first = ticks.next(refresh, later(Timestamp::UNIX_EPOCH, refresh.mul_f64(part)));
+            let wait = until(Timestamp::UNIX_EPOCH, first);
+            prop_assert!(wait >= refresh.mul_f64(0.89) && wait <= refresh, "{wait:?} of {refresh:?}");
+        }
+
+        #[test]
+        fn those_that_are_due_one_after_the_other_come_together_and_a_little_before(
+            millis in 100u64..86_400_000, due in proptest::collection::vec(0u64..1000, 2..40),
+        ) {
+            let ticks = Ticks::new(Timestamp::UNIX_EPOCH, 7);
+            let (refresh, step) = (Duration::from_millis(millis), Duration::from_millis(millis / 20).min(Duration::from_secs(1)));
+            let mut moments = std::collections::BTreeSet::new();
+            for part in due {
+                let at = later(Timestamp::UNIX_EPOCH, refresh + step.mul_f64(part as f64 / 1000.0));
+                let together = ticks.together(refresh, at);
+                prop_assert!(together <= at && until(together, at) <= step + Duration::from_millis(1));
+                moments.insert(together);
+            }
+            prop_assert!(moments.len() <= 2, "{moments:?}");
         }
     }
 
