@@ -1,6 +1,6 @@
 //! The loop behind all secrets that are kept together: a queue of those that rest, by when they need something, and a task for each step under way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::outgoing::Outgoing;
 use super::shared::{Bell, Shared};
-use super::turns::Turns;
+use super::turns::Waiting;
 use super::{Keeper, KeeperHandle, Need, Pace, RECORD, Tending, record};
 use crate::client::Client;
 use crate::clock::{Clock, later};
@@ -29,8 +29,10 @@ pub struct Keepers {
     places: Vec<Place>,
     /// When the secrets that rest need something, by their places.
     queue: BTreeSet<(Timestamp, usize)>,
-    under_way: JoinSet<(usize, Box<Keeper>)>,
-    beginning: Turns<Box<Keeper>>,
+    under_way: JoinSet<()>,
+    stepped: (mpsc::UnboundedSender<Stepped>, mpsc::UnboundedReceiver<Stepped>),
+    /// Those that have not begun, by provider.
+    waiting: BTreeMap<String, Waiting<Stepped>>,
     hints: FuturesUnordered<BoxFuture<'static, Option<Hint>>>,
     /// The logins that leases hang on, each once.
     logins: Vec<watch::Receiver<Parent>>,
@@ -39,10 +41,14 @@ pub struct Keepers {
     clock: Clock,
 }
 
+/// A keeper on its way from its place and back.
+type Stepped = (usize, Box<Keeper>);
+
 /// Tells when many steps were under way and none is any more.
 #[derive(Debug, Default)]
 struct Quiet {
-    steps: usize,
+    under_way: usize,
+    over: usize,
     told: Arc<Notify>,
 }
 
@@ -66,7 +72,8 @@ impl Keepers {
             places: Vec::new(),
             queue: BTreeSet::new(),
             under_way: JoinSet::new(),
-            beginning: Turns::new(),
+            stepped: mpsc::unbounded_channel(),
+            waiting: BTreeMap::new(),
             hints: FuturesUnordered::new(),
             logins: Vec::new(),
             bells: mpsc::unbounded_channel(),
@@ -135,15 +142,19 @@ impl Keepers {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
-                Some(done) = self.under_way.join_next() => self.put_back(done),
+                Some(stepped) = self.stepped.1.recv() => self.put_back(stepped),
+                Some(ended) = self.under_way.join_next() => pass_on(ended),
                 Some(index) = self.bells.1.recv() => self.look(index),
                 Some(hint) = self.hints.next() => self.note(hint),
                 () = due(&self.clock, self.queue.first()) => self.look_at_what_is_due(),
                 login = changed(&mut self.logins) => self.look_at_leases_of(&login),
             }
         }
-        while let Some(done) = self.under_way.join_next().await {
-            let (index, keeper) = finished(done);
+        self.waiting.values().for_each(Waiting::clear);
+        while let Some(ended) = self.under_way.join_next().await {
+            pass_on(ended);
+        }
+        while let Ok((index, keeper)) = self.stepped.1.try_recv() {
             self.places[index].keeper = Some(keeper);
         }
         self.iter().flat_map(Keeper::leases_left).collect()
@@ -157,33 +168,35 @@ impl Keepers {
                 self.hints.push(Box::pin(hint(index, changes)));
             }
             let provider = keeper.reference().provider().to_owned();
-            self.beginning.add(&provider, index, keeper);
+            self.waiting.entry(provider).or_default().add((index, keeper));
+            self.quiet.under_way += 1;
         }
-        self.begin_next();
-    }
-
-    fn begin_next(&mut self) {
-        while let Some((index, mut keeper)) = self.beginning.next() {
-            self.under_way.spawn(async move {
-                keeper.begin().await;
-                (index, keeper)
-            });
+        // A task for each turn and not for each secret: what a secret leaves behind would come to lie between the rooms of such tasks, and keep them from being
+        // used again.
+        for waiting in self.waiting.values() {
+            for _ in 0..waiting.at_once() {
+                let (waiting, stepped) = (waiting.clone(), self.stepped.0.clone());
+                self.under_way.spawn(async move {
+                    while let Some((index, mut keeper)) = waiting.next() {
+                        keeper.begin().await;
+                        stepped.send((index, keeper)).ok();
+                    }
+                });
+            }
         }
     }
 
     /// Takes back a keeper whose step is over.
-    fn put_back(&mut self, done: Result<(usize, Box<Keeper>), JoinError>) {
-        let (index, keeper) = finished(done);
+    fn put_back(&mut self, (index, keeper): Stepped) {
         if let Some(login) = &keeper.tending.parent
             && !self.logins.iter().any(|known| known.same_channel(login))
         {
             self.logins.push(login.clone());
         }
         self.places[index].keeper = Some(keeper);
+        self.quiet.under_way -= 1;
         self.look(index);
-        self.beginning.end(index);
-        self.begin_next();
-        self.quiet.note(self.under_way.is_empty());
+        self.quiet.note();
     }
 
     /// Looks at what a secret needs. One that has not begun, or whose step is under way, is looked at after that.
@@ -198,10 +211,12 @@ impl Keepers {
                 if step == Some(Step::Ask) {
                     place.hint_at = None;
                 }
+                let stepped = self.stepped.0.clone();
                 self.under_way.spawn(async move {
                     keeper.tend(step).await;
-                    (index, keeper)
+                    stepped.send((index, keeper)).ok();
                 });
+                self.quiet.under_way += 1;
                 return;
             }
             Need::At(at) => {
@@ -241,14 +256,14 @@ impl Keepers {
 }
 
 impl Quiet {
-    /// Notes that one more step is over, and whether it was the last one.
-    fn note(&mut self, is_quiet: bool) {
-        self.steps += 1;
-        if is_quiet {
-            if self.steps >= MANY {
+    /// Notes that one more step is over.
+    fn note(&mut self) {
+        self.over += 1;
+        if self.under_way == 0 {
+            if self.over >= MANY {
                 self.told.notify_one();
             }
-            self.steps = 0;
+            self.over = 0;
         }
     }
 }
@@ -258,9 +273,11 @@ const MANY: usize = 100;
 /// How long a burst of change hints may take to end before the source is read: an editor writes a file in several steps.
 pub(super) const SETTLE: Duration = Duration::from_millis(50);
 
-/// Returns what a step leaves behind. One that panicked takes everybody along: nobody would keep its secret any more.
-fn finished(done: Result<(usize, Box<Keeper>), JoinError>) -> (usize, Box<Keeper>) {
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+/// Passes a panic in a step on: nobody would keep its secret any more.
+fn pass_on(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -1,4 +1,5 @@
 use super::keepers::SETTLE;
+use super::turns::Waiting;
 use super::*;
 use crate::config::ProviderConfig;
 use crate::environment::Environment;
@@ -284,7 +285,7 @@ async fn a_source_that_hangs_holds_up_nothing_of_another() {
     let (state, mut keepers) = (State::in_memory(), Keepers::new(&clock()));
     let client = client([("hangs", &hangs), ("works", &works)], &state);
     let mut handles = Vec::new();
-    for index in 0..100 {
+    for index in 0..Waiting::<()>::AT_ONCE + 1 {
         works.set(&index.to_string(), [("k", "1")]);
         for name in ["hangs", "works"] {
             let reference = format!("{name}://{index}").parse().unwrap();
@@ -298,7 +299,8 @@ async fn a_source_that_hangs_holds_up_nothing_of_another() {
     for handle in &handles {
         assert_eq!(handle.revision() > 0, handle.reference().provider() == "works", "{}", handle.reference());
     }
-    works.set("99", [("k", "2")]);
+    assert_eq!(hangs.reads(), Waiting::<()>::AT_ONCE, "the others wait for their turn");
+    works.set("100", [("k", "2")]);
     tokio::time::sleep(SETTLE * 2).await;
     assert_eq!(handles.last().unwrap().revision(), 2);
 }
