@@ -135,22 +135,39 @@ async fn an_application_is_started_anew_with_what_is_new() {
 #[ignore = "needs a cluster"]
 async fn a_pod_whose_config_map_is_missing_says_so_and_waits() {
     let stage = Stage::set("unconfigured").await;
-    let mut asks = stage.pod(
-        json!({"keywheel.dev/config": "orders"}),
-        "echo has $(cat /keywheel/secrets/db/password); exec sleep 600",
-    );
-    asks["metadata"]["annotations"].as_object_mut().unwrap().retain(|name, _| name == "keywheel.dev/config");
-    let pod = stage.create(asks).await;
+    let asks = |annotations: serde_json::Value| {
+        let mut pod = stage.pod(json!({}), "echo has $(cat /keywheel/secrets/db/password); exec sleep 600");
+        pod["metadata"]["annotations"] = annotations;
+        pod
+    };
+    let pod = stage.create(asks(json!({"keywheel.dev/config": "orders"}))).await;
+    // Where a failure would count, the kubelet is the one that waits.
+    let mut job = asks(json!({"keywheel.dev/config": "orders", "keywheel.dev/mode": "once"}));
+    job["spec"]["containers"][0]["command"] =
+        json!(["/bin/sh", "-c", "test -s /keywheel/secrets/db/password"]);
+    stage.make_job("waits", job).await;
+    let unknown = stage.create(stage.pod(json!({"keywheel.dev/ca-config-map": "unknown"}), "true")).await;
     until("an Event to say what is missing", async || {
-        let notes = stage.warnings(&pod).await;
+        let notes = stage.warnings().await;
         notes
             .iter()
             .any(|note| note.contains("keywheel-config") && note.contains("\"orders\" not found"))
             .then_some(())
     })
     .await;
+    let said = stage.until_failed(&pod, "keywheel-init").await;
     stage.configure("orders").await;
+    for part in ["/etc/keywheel/keywheel.yaml", "No such file", "keywheel.dev/config", "ConfigMap"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said_of_authority = stage.until_failed(&unknown, "keywheel-init").await;
+    assert!(said_of_authority.contains("/etc/keywheel/ca.crt"), "{said_of_authority}");
+    for said in [said, said_of_authority] {
+        let last = said.trim_end().lines().next_back().unwrap_or_default();
+        assert!(said.len() < 1024 && !last.starts_with('{'), "{said}");
+    }
     stage.until_log(&pod, "app", "value-0").await;
+    stage.until_done("waits").await;
     stage.end().await;
 }
 

@@ -95,7 +95,17 @@ impl Stage {
                 "cannot listen for the admin endpoint on … Address already in use",
                 self.agent("allow_disk: true", &format!("admin: {{listen: \"127.0.0.1:{port}\"}}")),
             ),
+            (
+                "the ConfigMap that the pod names in its annotation keywheel.dev/config is missing",
+                Launch::new("agent")
+                    .args(["--config", "/etc/keywheel/keywheel.yaml"])
+                    .env("KEYWHEEL_POD_UID", "705ab4f5-6393-11e8-b7cc-42010a800002"),
+            ),
             ("cannot read the token file", get("vault://secret/orders?kv=2#a")),
+            (
+                "cannot read the file: No such file … (ca_file: …",
+                self.vault(&self.bao.address()).env("VAULT_CACERT", "/nowhere/at/all"),
+            ),
             ("its issuer is not trusted", self.vault(&self.bao.address())),
             (
                 "a server that is not verified is not sent a token",

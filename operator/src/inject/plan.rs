@@ -25,6 +25,9 @@ pub(super) struct Plan {
     pub(super) has_state: bool,
     /// Whether the pod is guaranteed what it may use.
     pub(super) is_guaranteed: bool,
+    /// Whether a container of Keywheel's waits for the pod's ConfigMaps: it is started again until they are there, and says in the pod's status what is
+    /// missing. Else the kubelet waits, and no container starts: a failure would count against a Job, and in mode `run` it would be the application's.
+    pub(super) waits_for_config: bool,
 }
 
 /// Which containers of Keywheel's a pod gets.
@@ -85,6 +88,7 @@ impl Plan {
             first: first(spec, wishes.placement.last),
             has_state: shape != Shape::Once || wishes.config_map.is_some(),
             is_guaranteed: is_guaranteed(spec),
+            waits_for_config: shape != Shape::Run && !ends(spec),
         };
         wrong.extend(plan.taken(spec));
         wrong.extend(plan.unfit(spec));
@@ -131,8 +135,7 @@ impl Plan {
     /// Names what does not go together.
     fn unfit(&self, spec: &PodSpec) -> Vec<String> {
         let mut unfit = Vec::new();
-        let ends = spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always");
-        if self.shape == Shape::Pair && ends {
+        if self.shape == Shape::Pair && ends(spec) {
             unfit.push(NEVER_ENDS.into());
         }
         for (index, path) in self.directories.iter().enumerate() {
@@ -259,6 +262,11 @@ fn may_be_out_of_reach(wishes: &Wishes) -> bool {
     let is_closed = |mode: &String| !mode.ends_with(['4', '5', '6', '7']);
     let modes = wishes.inline.entries.values().filter_map(|entry| entry.mode.as_ref());
     wishes.config_map.is_some() || modes.into_iter().any(is_closed)
+}
+
+/// Tells whether a pod is to come to its end: the kubelet does not start its containers again for ever.
+fn ends(spec: &PodSpec) -> bool {
+    spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always")
 }
 
 fn is_windows(spec: &PodSpec) -> bool {

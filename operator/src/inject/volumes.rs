@@ -29,7 +29,7 @@ pub(super) fn make(plan: &Plan, wishes: &Wishes, settings: &Settings) -> Vec<Val
         volumes.push(memory(names::STATE.into(), STATE_SIZE));
     }
     volumes.push(token(wishes, settings));
-    volumes.push(config(wishes));
+    volumes.push(config(plan, wishes));
     if plan.shape == Shape::Run {
         volumes.push(json!({"name": names::PROGRAM, "emptyDir": {"sizeLimit": PROGRAM_SIZE}}));
     }
@@ -69,16 +69,18 @@ fn token(wishes: &Wishes, settings: &Settings) -> Value {
 }
 
 /// The configuration: a ConfigMap, or what the annotations became, with the authority of the secrets' source beside it.
-fn config(wishes: &Wishes) -> Value {
+fn config(plan: &Plan, wishes: &Wishes) -> Value {
+    let optional = plan.waits_for_config;
     let mut sources = vec![match &wishes.config_map {
-        Some(name) => json!({"configMap": {"name": name}}),
+        Some(name) => json!({"configMap": {"name": name, "optional": optional}}),
         None => {
             let field = json!({"apiVersion": "v1", "fieldPath": format!("metadata.annotations['{}']", names::GENERATED)});
             json!({"downwardAPI": {"items": [{"path": "keywheel.yaml", "fieldRef": field}]}})
         }
     }];
     if let Some(name) = &wishes.inline.login.ca_config_map {
-        sources.push(json!({"configMap": {"name": name, "items": [{"key": "ca.crt", "path": "ca.crt"}]}}));
+        let items = json!([{"key": "ca.crt", "path": "ca.crt"}]);
+        sources.push(json!({"configMap": {"name": name, "items": items, "optional": optional}}));
     }
     json!({"name": names::CONFIG, "projected": {"sources": sources}})
 }

@@ -172,15 +172,24 @@ impl Stage {
         .await;
     }
 
-    /// Returns what the cluster has to say against a pod.
-    pub(crate) async fn warnings(&self, pod: &Made) -> Vec<String> {
+    /// Waits until an init container has failed, and returns what the pod's status has of its last words.
+    pub(crate) async fn until_failed(&self, pod: &Made, container: &str) -> String {
+        until(&format!("{container} to fail"), async || {
+            let status = self.pods().get(pod.name()).await.unwrap().status.unwrap();
+            let mut containers = status.init_container_statuses.into_iter().flatten();
+            let now = containers.find(|status| status.name == container)?;
+            let ends = [now.state, now.last_state].into_iter().flatten().filter_map(|state| state.terminated);
+            ends.filter_map(|end| end.message).next()
+        })
+        .await
+    }
+
+    /// Returns what the cluster has to say against what is in the namespace.
+    pub(crate) async fn warnings(&self) -> Vec<String> {
         let events = self.api("events.k8s.io", "Event").list(&ListParams::default()).await.unwrap();
-        let of_pod = events
-            .items
-            .into_iter()
-            .map(|event| event.data)
-            .filter(|event| event["regarding"]["uid"] == pod.uid() && event["type"] == "Warning");
-        of_pod.map(|event| event["note"].as_str().unwrap().to_owned()).collect()
+        let warnings =
+            events.items.into_iter().map(|event| event.data).filter(|event| event["type"] == "Warning");
+        warnings.map(|event| event["note"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Lets OpenBao make accounts of a database's, for a path that the pods may read.
@@ -208,11 +217,20 @@ impl Stage {
     }
 
     /// Runs a job to its end.
-    pub(crate) async fn run_job(&self, name: &str, mut pod: Value) {
+    pub(crate) async fn run_job(&self, name: &str, pod: Value) {
+        self.make_job(name, pod).await;
+        self.until_done(name).await;
+    }
+
+    /// Makes a job that may not fail once.
+    pub(crate) async fn make_job(&self, name: &str, mut pod: Value) {
         pod["spec"]["restartPolicy"] = "Never".into();
         let template = template(pod);
         let job = json!({"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": template}});
         self.cluster.make(&self.api("batch", "Job"), "batch", "Job", job).await;
+    }
+
+    pub(crate) async fn until_done(&self, name: &str) {
         until(&format!("the job {name} to end"), async || {
             let job = self.api("batch", "Job").get(name).await.unwrap();
             assert_eq!(job.data["status"]["failed"], Value::Null, "the job {name} failed");

@@ -46,6 +46,14 @@ pub(crate) fn containers<'a>(pod: &'a Value, list: &str) -> Vec<&'a Value> {
     pod["spec"][list].as_array().into_iter().flatten().collect()
 }
 
+/// Returns the ConfigMaps that the configuration comes from.
+fn config_maps(pod: &Value) -> impl Iterator<Item = &Value> {
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let own = volumes.filter(|volume| volume["name"] == "keywheel-config");
+    own.flat_map(|volume| volume["projected"]["sources"].as_array().unwrap())
+        .filter_map(|source| source.get("configMap"))
+}
+
 /// Checks what holds of every injected pod: it is not injected again, its configuration is good, and its own containers have what they had.
 pub(crate) fn check(injector: &Injector, before: &Value, patch: &Patch) {
     let after = patched(before, patch);
@@ -80,6 +88,13 @@ pub(crate) fn check(injector: &Injector, before: &Value, patch: &Patch) {
                 assert!(now["command"].as_array().unwrap().ends_with(command), "{now}");
             }
         }
+    }
+    let waits = !wraps && before["spec"]["restartPolicy"].as_str().is_none_or(|policy| policy == "Always");
+    for map in config_maps(&after) {
+        assert_eq!(
+            map["optional"], waits,
+            "a sidecar that is started again waits for {map}, else the kubelet does"
+        );
     }
     for (key, value) in before["spec"].as_object().unwrap() {
         if !["containers", "initContainers", "volumes"].contains(&key.as_str()) {

@@ -65,8 +65,21 @@ fn manual(folder: &Path) -> Result<(), Failure> {
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    Ok(Config::load(path, &keywheel_providers::registry(), &Environment::of_process())?)
+    let environment = Environment::of_process();
+    Config::load(path, &keywheel_providers::registry(), &environment).map_err(|error| {
+        let failure = Failure::from(error);
+        let is_injected = path == Path::new(INJECTED) && environment.value("KEYWHEEL_POD_UID").is_some();
+        match is_injected && !path.exists() {
+            true => failure.with_note(NO_CONFIG_MAP),
+            false => failure,
+        }
+    })
 }
+
+/// Where a pod that the webhook injected has its configuration.
+const INJECTED: &str = "/etc/keywheel/keywheel.yaml";
+const NO_CONFIG_MAP: &str = "(the ConfigMap that the pod names in its annotation keywheel.dev/config is missing, or has no `keywheel.yaml`: make it, \
+    and the pod goes on)";
 
 /// Returns what every engine of this program has beside its deliveries.
 fn beside() -> Beside {
