@@ -138,6 +138,33 @@ fn a_bad_new_configuration_is_refused_and_the_old_one_goes_on() {
     assert!(!Path::new("/usr/keywheel-tests-nowhere").exists());
 }
 
+/// A ConfigMap that is deleted takes its files out of the pods that have them.
+#[test]
+fn an_agent_whose_configuration_is_gone_goes_on_with_what_it_has() {
+    let stage = Stage::with_logins(&json!({"token_ttl": "3s", "token_max_ttl": "3s"}));
+    put(&stage, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.crt");
+    fs::copy(stage.bao.ca_file(), &authority).unwrap();
+    let trusted = stage.bao.ca_file().display().to_string();
+    let configuration = stage.configuration(DELIVERY).replace(&trusted, authority.to_str().unwrap());
+    let agent = start(&configuration);
+    fs::remove_file(agent.config_file()).unwrap();
+    fs::remove_file(&authority).unwrap();
+    let mark = stage.bao.mark();
+    wait::until(START, "another login", || (stage.bao.count_since(mark, "auth/jwt/login") > 1).then_some(()));
+    put(&stage, 2);
+    arrives(&stage, 2);
+    agent.process().signal(Signal::HUP);
+    wait::until(START, "the refusal", || {
+        assert_eq!(agent.process().ended(), None, "{}", agent.logs());
+        agent.logged("the new configuration is refused; the old one stays").first().cloned()
+    });
+    put(&stage, 3);
+    arrives(&stage, 3);
+    assert_eq!(agent.admin("/readyz").map(|answer| answer.status), Some(200));
+}
+
 #[test]
 fn once_delivers_and_ends_and_does_it_again_without_a_change() {
     let stage = Stage::set();
