@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keywheel_core::Clock;
-use keywheel_core::clock::{later, until};
+use keywheel_core::clock::until;
 use keywheel_core::identity::TokenIssuer;
 use keywheel_providers::kubernetes::{AccountTokens, TokenRequest};
 use kube::Api;
@@ -22,7 +22,7 @@ use super::board::Board;
 use super::resource::{RotationSchedule, RotationScheduleStatus};
 use super::status::{notes, status};
 use super::turns::Turns;
-use super::work::{Work, path};
+use super::work::{Story, Work, path};
 use super::{Settings, events};
 
 /// What a leader knows of the schedules that it keeps.
@@ -55,17 +55,19 @@ impl Reconciler {
         self.forget();
         let uid = schedule.metadata.uid.clone().unwrap_or_default();
         let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut told = None;
+        let mut story = Story::default();
         if let Some(known) = works.get(&uid) {
             // Nobody else is at it: one schedule is looked at by one task at a time.
             match known.try_lock() {
-                Ok(work) if work.generation != schedule.metadata.generation => told = work.told.clone(),
+                Ok(work) if work.generation != schedule.metadata.generation => {
+                    story = work.story.clone();
+                }
                 _ => return Arc::clone(known),
             }
         }
         let issuer = self.issuer(schedule);
         let mut work = Work::new(schedule, issuer, &self.settings.allowed, &self.clock);
-        work.told = told;
+        work.story = story;
         let work = Arc::new(tokio::sync::Mutex::new(work));
         works.insert(uid, Arc::clone(&work));
         work
@@ -95,8 +97,29 @@ impl Reconciler {
         }
     }
 
-    /// Tells a schedule's owner what has changed; whether that came through.
-    async fn tell(
+    /// Does what is to be done for a schedule now, and sees how it stands.
+    async fn look(&self, schedule: &RotationSchedule, work: &mut Work) {
+        let outcome = work.look(&self.clock).await;
+        let before = work.story.seen.as_ref().or(schedule.status.as_ref()).cloned().unwrap_or_default();
+        let after = status(schedule, &before, &outcome, self.clock.now());
+        let published = u64::from(after.version != before.version && after.version.is_some());
+        self.board.note(work.measured(schedule, &outcome, published));
+        work.story.seen = Some(after);
+    }
+
+    /// Tells a schedule's owner what has changed since the last time; whether there is nothing left to tell.
+    async fn tell(&self, schedule: &RotationSchedule, story: &mut Story) -> bool {
+        let Some(seen) = story.seen.clone() else { return true };
+        let before = story.told.as_ref().or(schedule.status.as_ref()).cloned().unwrap_or_default();
+        let is_told = before == seen || self.write(schedule, &before, &seen).await;
+        if is_told {
+            story.told = Some(seen);
+        }
+        is_told
+    }
+
+    /// Writes the status, and makes Events of what is new in it; whether the status came through.
+    async fn write(
         &self,
         schedule: &RotationSchedule,
         before: &RotationScheduleStatus,
@@ -138,29 +161,17 @@ pub(super) async fn reconcile(
     }
     let (work, clock) = (reconciler.work(&schedule), &reconciler.clock);
     let mut work = work.lock().await;
-    if work.wake_at > clock.now() {
-        return Ok(requeue(&work, clock));
+    if work.wake_at <= clock.now() {
+        let Some(_turn) = reconciler.turns.take(schedule.metadata.namespace.as_deref().unwrap_or_default())
+        else {
+            return Ok(Action::requeue(NEXT_TURN.mul_f64(0.5 + fastrand::f64())));
+        };
+        reconciler.look(&schedule, &mut work).await;
     }
-    let Some(_turn) = reconciler.turns.take(schedule.metadata.namespace.as_deref().unwrap_or_default())
-    else {
-        return Ok(Action::requeue(NEXT_TURN.mul_f64(0.5 + fastrand::f64())));
-    };
-    let outcome = work.look(clock).await;
-    let before = work.told.clone().or_else(|| schedule.status.clone()).unwrap_or_default();
-    let after = status(&schedule, &before, &outcome, clock.now());
-    let published = u64::from(after.version != before.version && after.version.is_some());
-    reconciler.board.note(work.measured(&schedule, &outcome, published));
-    if after == before || reconciler.tell(&schedule, &before, &after).await {
-        work.told = Some(after);
-    } else {
-        // Whoever waits for a change of it would never be told.
-        work.wake_at = work.wake_at.min(later(clock.now(), TELL_AGAIN));
-    }
-    Ok(requeue(&work, clock))
-}
-
-fn requeue(work: &Work, clock: &Clock) -> Action {
-    Action::requeue(until(clock.now(), work.wake_at).min(LONGEST))
+    // What could not be told is told later, and nothing else is done for it.
+    let is_told = reconciler.tell(&schedule, &mut work.story).await;
+    let latest = if is_told { LONGEST } else { TELL_AGAIN };
+    Ok(Action::requeue(until(clock.now(), work.wake_at).min(latest)))
 }
 
 /// For how long the cluster may take to take in what it is told: the schedule is not looked at meanwhile.

@@ -22,7 +22,15 @@ pub(super) struct Work {
     pace: Pace,
     /// Before when there is nothing to do, whoever changed something of the resource.
     pub(super) wake_at: Timestamp,
-    /// What its owner was told last.
+    pub(super) story: Story,
+}
+
+/// What there is to tell a schedule's owner.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Story {
+    /// How it stood at the last look.
+    pub(super) seen: Option<RotationScheduleStatus>,
+    /// What was told last.
     pub(super) told: Option<RotationScheduleStatus>,
 }
 
@@ -42,7 +50,7 @@ impl Work {
             Err(mistakes) => warn!(rotation = name(schedule), mistakes, "a schedule cannot be kept"),
         }
         let generation = schedule.metadata.generation;
-        Self { generation, plan, pace: Pace::default(), wake_at: Timestamp::MIN, told: None }
+        Self { generation, plan, pace: Pace::default(), wake_at: Timestamp::MIN, story: Story::default() }
     }
 
     /// Does what is to be done now, and gives the login back: between two looks the controller is nobody to the provider.

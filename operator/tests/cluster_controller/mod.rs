@@ -109,6 +109,33 @@ async fn what_cannot_be_kept_says_why() {
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
+async fn a_status_that_cannot_be_written_is_written_later_and_nothing_else_is_done_for_it() {
+    let stage = Stage::set("untold").await;
+    stage.opt_in().await;
+    let rules = stage.rules().await;
+    let lesser = rules.iter().filter(|rule| rule["resources"] != json!(["rotationschedules/status"]));
+    stage.allow(lesser.cloned().collect()).await;
+    let replica = stage.start("a").await;
+    stage.schedule("orders", json!({"every": "1h"})).await.unwrap();
+    let tried = async |times: usize| {
+        until("the status to be tried", async || {
+            (replica.log().matches("its status was not written").count() >= times).then_some(())
+        })
+        .await;
+        stage.faults.count()
+    };
+    let asked = tried(1).await;
+    assert!(asked > 0, "the schedule was looked at");
+    assert_eq!(tried(2).await, asked, "the provider is not asked again");
+    stage.allow(rules).await;
+    stage.until_reason("orders", "Scheduled").await;
+    assert_eq!(stage.faults.count(), asked);
+    replica.stop();
+    stage.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
 async fn a_leader_that_is_killed_leaves_a_rotation_that_is_made_once() {
     let stage = Stage::set("killed").await;
     stage.opt_in().await;

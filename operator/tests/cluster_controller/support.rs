@@ -141,6 +141,18 @@ impl Stage {
         self.cluster.make(&bindings, RBAC, "RoleBinding", binding).await;
     }
 
+    /// Returns what the controller may do in the whole cluster.
+    pub(crate) async fn rules(&self) -> Vec<Value> {
+        let role = self.cluster.all(RBAC, "ClusterRole").get(&self.cluster_wide(CONTROLLER)).await.unwrap();
+        role.data["rules"].as_array().unwrap().clone()
+    }
+
+    /// Lets the controller do this in the whole cluster, and nothing else.
+    pub(crate) async fn allow(&self, rules: Vec<Value>) {
+        let (name, patch) = (self.cluster_wide(CONTROLLER), Patch::Merge(json!({"rules": rules})));
+        self.cluster.all(RBAC, "ClusterRole").patch(&name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     pub(crate) fn schedules(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("keywheel.dev", "v1alpha1", "RotationSchedule");
         Api::namespaced_with(self.cluster.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind))
