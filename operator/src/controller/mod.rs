@@ -10,6 +10,7 @@
 //! compare-and-set: a leader that dies leaves nothing that the next one needs, and two that believed to lead would not rotate twice.
 
 mod board;
+mod claim;
 mod events;
 pub mod leader;
 mod lease;

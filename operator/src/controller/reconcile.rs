@@ -23,7 +23,7 @@ use super::resource::{RotationSchedule, RotationScheduleStatus};
 use super::status::{notes, status};
 use super::turns::Turns;
 use super::work::{Story, Work, path};
-use super::{Settings, events};
+use super::{Settings, claim, events};
 
 /// What a leader knows of the schedules that it keeps.
 pub(super) struct Reconciler {
@@ -99,7 +99,8 @@ impl Reconciler {
 
     /// Does what is to be done for a schedule now, and sees how it stands.
     async fn look(&self, schedule: &RotationSchedule, work: &mut Work) {
-        let outcome = work.look(&self.clock).await;
+        let holder = self.store.as_ref().and_then(|store| claim::holder(schedule, &store.state()));
+        let outcome = work.look(holder, &self.clock).await;
         let before = work.story.seen.as_ref().or(schedule.status.as_ref()).cloned().unwrap_or_default();
         let after = status(schedule, &before, &outcome, self.clock.now());
         let published = u64::from(after.version != before.version && after.version.is_some());

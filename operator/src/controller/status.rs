@@ -13,6 +13,8 @@ use super::resource::{Condition, RotationSchedule, RotationScheduleStatus, Timin
 pub enum Outcome {
     /// It cannot be kept: these are its mistakes.
     Invalid(String),
+    /// It is not kept: the schedule of this name has its target.
+    Taken(String),
     /// How the rotation stands, as far as that is known, and what failed.
     Looked {
         /// How it stands.
@@ -66,7 +68,7 @@ pub fn status(
             ..told
         },
         // A next rotation that nobody will begin would be a lie.
-        Outcome::Invalid(_) => RotationScheduleStatus { next_rotation: None, ..told },
+        Outcome::Invalid(_) | Outcome::Taken(_) => RotationScheduleStatus { next_rotation: None, ..told },
         Outcome::Looked { standing: None, .. } => told,
     }
 }
@@ -110,6 +112,7 @@ fn judge(before: &RotationScheduleStatus, outcome: &Outcome) -> Words {
         |reason: &str, message: &str| Words { status: FALSE, reason: reason.into(), message: message.into() };
     match outcome {
         Outcome::Invalid(mistakes) => no("InvalidSpec", mistakes),
+        Outcome::Taken(holder) => no("TargetTaken", &taken(holder)),
         Outcome::Looked { standing, error } => {
             let trouble = standing.as_ref().and_then(|standing| standing.course.trouble());
             let is_undone = trouble.is_some_and(|trouble| trouble.is_undone);
@@ -148,6 +151,11 @@ fn well(standing: &Standing) -> Words {
         (phase, ..) => ("UnderWay", format!("the rotation is {}", phase.as_str())),
     };
     Words { status: TRUE, reason: reason.into(), message }
+}
+
+/// Says that a schedule is not kept, since the one of the name `holder` has its target.
+pub(super) fn taken(holder: &str) -> String {
+    format!("{holder}, which is older, has the same target; delete one of the two, or give it another target")
 }
 
 fn undone(error: &str) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use keywheel_core::clock::later;
 use keywheel_core::identity::TokenIssuer;
 use keywheel_core::provider::Ending;
 use keywheel_core::rotation::{Ask, Look, Pace, Progress, Rotator};
@@ -12,7 +13,7 @@ use tracing::{info, warn};
 
 use super::resource::{RotationSchedule, RotationScheduleStatus};
 use super::spec::{Allowed, Planned, name};
-use super::status::Outcome;
+use super::status::{Outcome, taken};
 
 /// A schedule of one generation.
 #[derive(Debug)]
@@ -54,7 +55,8 @@ impl Work {
     }
 
     /// Does what is to be done now, and gives the login back: between two looks the controller is nobody to the provider.
-    pub(super) async fn look(&mut self, clock: &Clock) -> Outcome {
+    /// Where another schedule, the `holder`, has the target, there is nothing to do.
+    pub(super) async fn look(&mut self, holder: Option<String>, clock: &Clock) -> Outcome {
         let (client, rotator) = match &self.plan {
             Ok(plan) => plan,
             Err(mistakes) => {
@@ -62,6 +64,10 @@ impl Work {
                 return Outcome::Invalid(mistakes.clone());
             }
         };
+        if let Some(holder) = holder {
+            self.wake_at = later(clock.now(), ASK_AGAIN);
+            return Outcome::Taken(holder);
+        }
         let advanced = rotator.advance(&Ask::default()).await;
         self.wake_at = self.pace.next(advanced.as_ref(), clock.now(), fastrand::f64());
         let outcome = match advanced {
@@ -81,9 +87,11 @@ impl Work {
     pub(super) fn measured(&self, schedule: &RotationSchedule, outcome: &Outcome, published: u64) -> Look {
         let (standing, error) = match outcome {
             Outcome::Invalid(mistakes) => (None, Some(Error::config("read schedule", mistakes))),
+            Outcome::Taken(holder) => (None, Some(Error::config("keep schedule", taken(holder)))),
             Outcome::Looked { standing, error } => (standing.as_deref().cloned(), error.clone()),
         };
-        let failed = error.is_some();
+        // Where the target is another's, nothing was attempted.
+        let failed = error.is_some() && !matches!(outcome, Outcome::Taken(_));
         Look {
             name: path(schedule),
             target: schedule.spec.target.clone(),
@@ -102,5 +110,7 @@ pub(super) fn path(schedule: &RotationSchedule) -> String {
     format!("{}/{}", text(&schedule.metadata.namespace), text(&schedule.metadata.name))
 }
 
+/// How soon it is noticed that a target is free.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// How long giving a login back may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);

@@ -109,6 +109,34 @@ async fn what_cannot_be_kept_says_why() {
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
+async fn one_of_two_schedules_has_the_target() {
+    let stage = Stage::set("twice").await;
+    stage.opt_in().await;
+    let replica = stage.start("a").await;
+    let before = stage.rotations.version();
+    stage.schedule("orders", json!({"every": "1h"})).await.unwrap();
+    stage.schedule("other", json!({"every": "1s"})).await.unwrap();
+    let status = stage.until_reason("other", "TargetTaken").await;
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("orders, which is older"), "{message}");
+    assert_eq!(
+        (&status["conditions"][0]["status"], &status["nextRotation"]),
+        (&json!("False"), &Value::Null)
+    );
+    stage.until_reason("orders", "Scheduled").await;
+    let told = async || stage.events("other").await.iter().any(|(_, reason, _)| reason == "TargetTaken");
+    until("an Event", async || told().await.then_some(())).await;
+    assert_eq!(stage.rotations.version(), before);
+    stage.delete("orders").await;
+    // Which is noticed in half a minute by itself.
+    stage.change("other", json!({"overlap": "2s"})).await;
+    stage.until_version(before + 1).await;
+    replica.stop();
+    stage.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
 async fn a_status_that_cannot_be_written_is_written_later_and_nothing_else_is_done_for_it() {
     let stage = Stage::set("untold").await;
     stage.opt_in().await;

@@ -154,6 +154,22 @@ fn a_schedule_that_cannot_be_kept_says_why_and_promises_nothing() {
 }
 
 #[test]
+fn a_schedule_whose_target_is_another_s_says_whose_once() {
+    let taken = || Outcome::Taken("orders-db".into());
+    let expected = [
+        told("True", "Scheduled", &[]),
+        told("False", "TargetTaken", &["TargetTaken"]),
+        told("False", "TargetTaken", &[]),
+        told("True", "Scheduled", &[]),
+    ];
+    let good = || looked(course([]), None);
+    assert_eq!(story([good(), taken(), taken(), good()]), expected);
+    let after = status(&schedule(), &RotationScheduleStatus::default(), &taken(), now());
+    assert!(ready(&after).unwrap().message.starts_with("orders-db, "));
+    assert_eq!(after.next_rotation, None);
+}
+
+#[test]
 fn the_time_of_a_transition_is_that_of_the_change() {
     let good = || looked(course([]), None);
     let first = status(&schedule(), &RotationScheduleStatus::default(), &good(), now());
