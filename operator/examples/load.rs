@@ -1,5 +1,6 @@
-//! Measures the webhook on one core: a thousand reviews at one moment, again and again, which wait for each other; a thousand askers, each of which asks now
-//! and then; and one review after the other. Prints how long they took and the memory that is resident.
+//! Measures the webhook on one core: a thousand reviews at one moment, again and again, which wait for each other, of one API server and of five; a thousand
+//! askers, each of which asks now and then; and one review after the other. Prints how long they took, how long each was answered for by the webhook's own
+//! histogram, and the memory that is resident.
 //!
 //! `cargo run --release --package keywheel-operator --example load -- target/release/keywheel-operator`
 
@@ -10,6 +11,7 @@
     reason = "a program for developers that measures and prints, and ends where it cannot"
 )]
 
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,38 +44,72 @@ fn main() {
     });
     println!("resident before: {:.1} MB", megabytes(process.resident_bytes()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (client, url) = (client(authority.pem()), format!("https://127.0.0.1:{reviews}/inject"));
+    let url = format!("https://127.0.0.1:{reviews}/inject");
+    // The webhook bounds what one peer has of it; all of 127/8 is this host.
+    let clients: Vec<_> =
+        (1..=SERVERS).map(|number| client(authority.pem(), [127, 0, 0, number].into())).collect();
+    let mut teller = Teller { process, probes, before: Vec::new() };
     for round in 1..=ROUNDS {
-        let begun = Instant::now();
-        let took = runtime.block_on(load(&client, &url));
-        told(
-            &format!("round {round}, all at one moment ({:.0} ms)", milliseconds(begun.elapsed())),
-            took,
-            &process,
-        );
+        for servers in [&clients[..1], &clients] {
+            let begun = Instant::now();
+            let took = runtime.block_on(load(servers, &url));
+            let (of, span) = (servers.len(), milliseconds(begun.elapsed()));
+            teller
+                .tell(&format!("round {round}, all at one moment, {of} API server(s) ({span:.0} ms)"), took);
+        }
     }
-    let took = runtime.block_on(steady(&client, &url));
-    told(&format!("{AT_ONCE} askers, a review of each every {} s", EVERY.as_secs()), took, &process);
-    let took = runtime.block_on(alone(&client, &url));
-    told("one after the other", took, &process);
-    println!("most that was resident: {:.1} MB", megabytes(process.peak_bytes()));
+    let took = runtime.block_on(steady(&clients[0], &url));
+    teller.tell(&format!("{AT_ONCE} askers, a review of each every {} s", EVERY.as_secs()), took);
+    let took = runtime.block_on(alone(&clients[0], &url));
+    teller.tell("one after the other", took);
+    println!("most that was resident: {:.1} MB", megabytes(teller.process.peak_bytes()));
 }
 
-fn told(what: &str, mut took: Vec<Duration>, process: &Process) {
-    took.sort();
-    let at = |hundredths: usize| milliseconds(took[(took.len() - 1) * hundredths / 100]);
-    let (count, resident) = (took.len(), megabytes(process.resident_bytes()));
-    println!(
-        "{what}: {count} reviews, p50 {:.2} ms, p99 {:.2} ms; resident {resident:.1} MB",
-        at(50),
-        at(99)
-    );
+/// Prints what a round took, as its askers and as the webhook have seen it.
+struct Teller {
+    process: Process,
+    probes: u16,
+    before: Vec<(f64, f64)>,
 }
 
-fn client(authority: &str) -> reqwest::Client {
+impl Teller {
+    fn tell(&mut self, what: &str, mut took: Vec<Duration>) {
+        took.sort();
+        let at = |hundredths: usize| milliseconds(took[(took.len() - 1) * hundredths / 100]);
+        let (count, resident) = (took.len(), megabytes(self.process.resident_bytes()));
+        println!(
+            "{what}: {count} reviews, p50 {:.2} ms, p99 {:.2} ms; resident {resident:.1} MB",
+            at(50),
+            at(99)
+        );
+        let now = self.histogram();
+        let before = |place: usize| self.before.get(place).map_or(0.0, |(_, count)| *count);
+        let own: Vec<_> =
+            now.iter().enumerate().map(|(place, (bound, count))| (*bound, count - before(place))).collect();
+        let all = own.last().unwrap().1;
+        let within = |part: f64| own.iter().find(|(_, count)| *count >= part * all).unwrap().0 * 1000.0;
+        let shares =
+            own.iter().map(|(bound, count)| format!("{} ms {:.2}%", bound * 1000.0, count / all * 100.0));
+        println!("  in the webhook: p50 at most {} ms, p99 at most {} ms", within(0.5), within(0.99));
+        println!("  answered within {}", shares.collect::<Vec<_>>().join(", "));
+        self.before = now;
+    }
+
+    /// Returns the bounds of the webhook's histogram in seconds, and how many answers were within each.
+    fn histogram(&self) -> Vec<(f64, f64)> {
+        let metrics = http::get(&format!("http://127.0.0.1:{}/metrics", self.probes)).unwrap().text();
+        let buckets = metrics.lines().filter_map(|line| {
+            line.strip_prefix("keywheel_operator_review_duration_seconds_bucket{le=\"")?.split_once("\"} ")
+        });
+        buckets.map(|(bound, count)| (bound.parse().unwrap(), count.parse().unwrap())).collect()
+    }
+}
+
+/// Returns an API server's client, at an address of its own.
+fn client(authority: &str, address: IpAddr) -> reqwest::Client {
     let trusted = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
     // As an API server has: connections that stay.
-    reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build().unwrap()
+    reqwest::Client::builder().local_address(address).no_proxy().tls_certs_only([trusted]).build().unwrap()
 }
 
 async fn send(client: &reqwest::Client, url: &str, body: &str) -> Duration {
@@ -84,12 +120,14 @@ async fn send(client: &reqwest::Client, url: &str, body: &str) -> Duration {
     begun.elapsed()
 }
 
-async fn load(client: &reqwest::Client, url: &str) -> Vec<Duration> {
-    let (body, flying) = (Arc::new(review()), Arc::new(Semaphore::new(IN_FLIGHT)));
+/// Has a thousand reviews asked for at one moment, an equal part by each API server.
+async fn load(servers: &[reqwest::Client], url: &str) -> Vec<Duration> {
+    let body = Arc::new(review());
+    let flying: Vec<_> = servers.iter().map(|_| Arc::new(Semaphore::new(IN_FLIGHT))).collect();
     let mut all = JoinSet::new();
-    for _ in 0..AT_ONCE {
+    for (client, flying) in servers.iter().zip(&flying).cycle().take(AT_ONCE as usize) {
         let (client, url, body, flying) =
-            (client.clone(), url.to_owned(), Arc::clone(&body), Arc::clone(&flying));
+            (client.clone(), url.to_owned(), Arc::clone(&body), Arc::clone(flying));
         all.spawn(async move {
             let begun = Instant::now();
             let _turn = flying.acquire().await.unwrap();
@@ -154,6 +192,8 @@ fn milliseconds(span: Duration) -> f64 {
 const AT_ONCE: u32 = 1000;
 /// How many requests that change something an API server has under way (`--max-mutating-requests-inflight`).
 const IN_FLIGHT: usize = 200;
+/// How many API servers there are, at most.
+const SERVERS: u8 = 5;
 /// How often one of many asks.
 const EVERY: Duration = Duration::from_secs(5);
 const ROUNDS: u32 = 5;

@@ -15,7 +15,7 @@ impl Families {
         families
     }
 
-    /// Adds a family, with the labels and the value of each line.
+    /// Adds a family, with the labels and the value of each line; those of a histogram have a suffix before their labels.
     pub(crate) fn add(
         &mut self,
         name: &str,

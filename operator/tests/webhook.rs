@@ -139,7 +139,13 @@ fn a_pod_is_injected_and_one_that_asks_for_nothing_is_not() {
     assert!(response["status"]["message"].as_str().unwrap().contains("agent, run or once"), "{response}");
 
     let metrics = String::from_utf8(webhook.probe("/metrics").unwrap().body).unwrap();
-    for line in ["{verdict=\"injected\"} 1", "{verdict=\"untouched\"} 2", "{verdict=\"refused\"} 1"] {
+    for line in [
+        "{verdict=\"injected\"} 1",
+        "{verdict=\"untouched\"} 2",
+        "{verdict=\"refused\"} 1",
+        "review_duration_seconds_bucket{le=\"+Inf\"} 4",
+        "review_duration_seconds_count 4",
+    ] {
         assert!(metrics.contains(line), "{metrics}");
     }
     assert!(!webhook.process.stderr().contains("correct-horse"), "{}", webhook.process.stderr());

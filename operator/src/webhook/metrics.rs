@@ -11,14 +11,25 @@ use crate::metrics::Families;
 #[derive(Debug, Default)]
 pub struct Metrics {
     answers: [AtomicU64; 4],
+    /// How many of them took no longer than each of [`BOUNDS`].
+    within: [AtomicU64; BOUNDS.len()],
+    timed: AtomicU64,
     micros: AtomicU64,
 }
 
 impl Metrics {
     /// Counts an answer: `injected`, `untouched`, `refused`, or anything else for what is no review.
-    pub(super) fn count(&self, verdict: &str, took: Duration) {
+    pub(super) fn count(&self, verdict: &str) {
         let place = VERDICTS.iter().position(|known| *known == verdict).unwrap_or(VERDICTS.len() - 1);
         self.answers[place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the time from a question that is there to its answer.
+    pub(super) fn time(&self, took: Duration) {
+        for (bound, count) in BOUNDS.iter().zip(&self.within) {
+            count.fetch_add((took.as_secs_f64() <= *bound).into(), Ordering::Relaxed);
+        }
+        self.timed.fetch_add(1, Ordering::Relaxed);
         self.micros.fetch_add(took.as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -30,12 +41,11 @@ impl Metrics {
             (format!("{{verdict=\"{verdict}\"}}"), count.load(Ordering::Relaxed) as f64)
         });
         families.add("keywheel_operator_reviews_total", "counter", "Reviews that were answered.", answers);
-        let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
         families.add(
-            "keywheel_operator_review_seconds_total",
-            "counter",
-            "The time that answers took.",
-            [(String::new(), seconds)],
+            "keywheel_operator_review_duration_seconds",
+            "histogram",
+            "How long answers took, from the last byte of the question to the first of the answer.",
+            self.durations(),
         );
         families.add(
             "keywheel_operator_certificate_end_timestamp_seconds",
@@ -45,6 +55,19 @@ impl Metrics {
         );
         families.finish()
     }
+
+    /// Returns the lines of the histogram.
+    fn durations(&self) -> impl Iterator<Item = (String, f64)> {
+        let timed = self.timed.load(Ordering::Relaxed) as f64;
+        let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
+        let within = BOUNDS.iter().zip(&self.within).map(|(bound, count)| {
+            (format!("_bucket{{le=\"{bound}\"}}"), count.load(Ordering::Relaxed) as f64)
+        });
+        let all = [("_bucket{le=\"+Inf\"}", timed), ("_sum", seconds), ("_count", timed)];
+        within.chain(all.map(|(line, value)| (line.to_owned(), value)))
+    }
 }
 
+/// Seconds: most answers take a part of a millisecond.
+const BOUNDS: [f64; 8] = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
 const VERDICTS: [&str; 4] = ["injected", "untouched", "refused", "malformed"];

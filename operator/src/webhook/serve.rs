@@ -58,20 +58,29 @@ fn router(shared: Shared) -> Router {
 }
 
 async fn inject(State(shared): State<Shared>, request: Request) -> Response {
-    let begun = shared.clock.instant();
     let (verdict, response) = match shared.room.read(request.into_body()).await {
-        Ok(body) => match answer(&body.bytes, &shared.injector) {
-            Ok(reply) => {
-                info!(pod = reply.pod, verdict = reply.verdict, "answered a review");
-                let json = [(header::CONTENT_TYPE, "application/json")];
-                (reply.verdict, (json, reply.body).into_response())
-            }
-            Err(Problem(reason)) => ("malformed", refused(StatusCode::BAD_REQUEST, &reason)),
-        },
+        Ok(body) => {
+            let begun = shared.clock.instant();
+            let answered = answered(&body.bytes, &shared.injector);
+            shared.metrics.time(begun.elapsed());
+            answered
+        }
         Err((status, reason)) => ("malformed", refused(status, reason)),
     };
-    shared.metrics.count(verdict, begun.elapsed());
+    shared.metrics.count(verdict);
     response
+}
+
+/// Answers what has come in whole, with the word for what comes of it.
+fn answered(body: &[u8], injector: &Injector) -> (&'static str, Response) {
+    match answer(body, injector) {
+        Ok(reply) => {
+            info!(pod = reply.pod, verdict = reply.verdict, "answered a review");
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (reply.verdict, (json, reply.body).into_response())
+        }
+        Err(Problem(reason)) => ("malformed", refused(StatusCode::BAD_REQUEST, &reason)),
+    }
 }
 
 fn refused(status: StatusCode, reason: &str) -> Response {
