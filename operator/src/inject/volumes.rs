@@ -91,4 +91,5 @@ fn secrets(number: usize) -> String {
 
 const SECRETS_SIZE: &str = "16Mi";
 const STATE_SIZE: &str = "4Mi";
-const PROGRAM_SIZE: &str = "64Mi";
+/// Room also for a program of a developer's build.
+const PROGRAM_SIZE: &str = "128Mi";
