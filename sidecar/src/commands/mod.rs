@@ -76,11 +76,6 @@ fn load(path: &Path) -> Result<Config, Failure> {
     })
 }
 
-/// Where a pod that the webhook injected has its configuration.
-const INJECTED: &str = "/etc/keywheel/keywheel.yaml";
-const NO_CONFIG_MAP: &str = "(the ConfigMap that the pod names in its annotation keywheel.dev/config is missing, or has no `keywheel.yaml`: make it, \
-    and the pod goes on)";
-
 /// Returns what every engine of this program has beside its deliveries.
 fn beside() -> Beside {
     Beside::default().with_cluster(keywheel_providers::cluster())
@@ -89,3 +84,8 @@ fn beside() -> Beside {
 pub(crate) fn clock() -> Clock {
     Clock::system()
 }
+
+/// Where a pod that the webhook injected has its configuration.
+const INJECTED: &str = "/etc/keywheel/keywheel.yaml";
+const NO_CONFIG_MAP: &str = "(the ConfigMap that the pod names in its annotation keywheel.dev/config is missing, or has no `keywheel.yaml`: make it, \
+    and the pod goes on)";
