@@ -51,6 +51,11 @@ impl Board {
         looks.insert(look.name.clone(), look);
     }
 
+    /// Shows nothing more of a schedule.
+    pub(super) fn leave_out(&self, name: &str) {
+        self.lock().looks.remove(name);
+    }
+
     /// Writes the metrics of a replica that leads, or does not.
     pub(super) fn write(&self, leads: bool) -> String {
         let mut families = Families::begin();

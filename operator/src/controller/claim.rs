@@ -1,6 +1,7 @@
 //! Which of the schedules that have one target keeps it: a pure decision.
 //!
-//! The oldest of a namespace has it, and of those that are equally old the first by name: the others would rotate what it has just rotated. Schedules of
+//! The oldest of a namespace has it, and of those that are equally old the first by name: the others would rotate what it has just rotated. One that is paused or
+//! is being deleted has none. Schedules of
 //! other namespaces count for nothing: one could keep another from rotating, and who may write the secret is its source's to say.
 
 use std::sync::Arc;
@@ -9,16 +10,17 @@ use keywheel_core::SecretRef;
 
 use super::resource::RotationSchedule;
 
-/// Returns the name of one of `all` that has the target before `schedule` does, if there is any.
+/// Returns the name of that of `all` which has the target in place of `schedule`, if there is one.
 pub(super) fn holder(schedule: &RotationSchedule, all: &[Arc<RotationSchedule>]) -> Option<String> {
     let target = target(schedule)?;
-    let holder = all.iter().find(|other| {
+    let older = all.iter().filter(|other| {
         place(other) == place(schedule)
             && rank(other) < rank(schedule)
             && other.metadata.deletion_timestamp.is_none()
+            && !other.spec.schedule.paused
             && self::target(other).as_ref() == Some(&target)
     });
-    holder?.metadata.name.clone()
+    older.min_by(|one, other| rank(one).cmp(&rank(other)))?.metadata.name.clone()
 }
 
 /// Returns the namespace of a schedule, and the server that its references are about, with the namespace there.
@@ -45,10 +47,10 @@ mod tests {
 
     use super::*;
 
-    type Parts = (usize, usize, usize, u32, bool);
+    type Parts = (usize, usize, usize, u32, Option<bool>);
 
     /// Returns a schedule whose name is `number`.
-    fn schedule(number: usize, (namespace, address, target, second, is_deleted): Parts) -> RotationSchedule {
+    fn schedule(number: usize, (namespace, address, target, second, absent): Parts) -> RotationSchedule {
         let namespace = ["shop", "bank"][namespace];
         // Of each, two are one.
         let address = ["https://v", "https://v/", "https://w"][address];
@@ -65,8 +67,10 @@ mod tests {
                 "schedule": {"every": "1h"}, "strategy": {"random": {}}, "serviceAccountName": "a",
             },
         });
-        if is_deleted {
-            whole["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z".into();
+        match absent {
+            Some(true) => whole["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z".into(),
+            Some(false) => whole["spec"]["schedule"]["paused"] = true.into(),
+            None => {}
         }
         serde_json::from_value(whole).unwrap()
     }
@@ -80,7 +84,7 @@ mod tests {
         /// Of those with one target, the oldest that stays has it, whatever the order in which they are seen.
         #[test]
         fn each_target_has_one_that_keeps_it(
-            parts in prop::collection::vec((0..2_usize, 0..3_usize, 0..3_usize, 0..3_u32, any::<bool>()), 1..12),
+            parts in prop::collection::vec((0..2_usize, 0..3_usize, 0..3_usize, 0..3_u32, any::<Option<bool>>()), 1..12),
             turn in any::<prop::sample::Index>(),
         ) {
             let mut all: Vec<_> = parts.iter().enumerate().map(|(number, parts)| Arc::new(schedule(number, *parts))).collect();
@@ -89,11 +93,9 @@ mod tests {
             for (number, one) in own.iter().enumerate() {
                 let same = |other: &usize| claim(&parts[*other]) == claim(&parts[number]);
                 let age = |number: usize| (parts[number].3, number);
-                let first = (0..parts.len()).filter(|other| same(other) && !parts[*other].4).min_by_key(|other| age(*other));
-                let holder = holder(one, &all);
-                prop_assert_eq!(holder.is_none(), first.is_none_or(|first| age(number) <= age(first)), "{:?}", parts);
-                let place = holder.map(|name| own.iter().position(|one| one.metadata.name.as_ref() == Some(&name)).unwrap());
-                prop_assert!(place.is_none_or(|place| same(&place) && age(place) < age(number)));
+                let first = (0..parts.len()).filter(|other| same(other) && parts[*other].4.is_none()).min_by_key(|other| age(*other));
+                let expected = first.filter(|first| age(*first) < age(number)).map(|first| format!("s{first:02}"));
+                prop_assert_eq!(holder(one, &all), expected, "{:?}", parts);
             }
         }
     }

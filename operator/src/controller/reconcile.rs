@@ -104,7 +104,10 @@ impl Reconciler {
         let before = work.story.seen.as_ref().or(schedule.status.as_ref()).cloned().unwrap_or_default();
         let after = status(schedule, &before, &outcome, self.clock.now());
         let published = u64::from(after.version != before.version && after.version.is_some());
-        self.board.note(work.measured(schedule, &outcome, published));
+        match work.measured(schedule, &outcome, published) {
+            Some(look) => self.board.note(look),
+            None => self.board.leave_out(&path(schedule)),
+        }
         work.story.seen = Some(after);
     }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::resource::{RotationSchedule, RotationScheduleStatus};
 use super::spec::{Allowed, Planned, name};
-use super::status::{Outcome, taken};
+use super::status::Outcome;
 
 /// A schedule of one generation.
 #[derive(Debug)]
@@ -83,24 +83,27 @@ impl Work {
         outcome
     }
 
-    /// Returns what the metrics show of it; `published` is how often something was, since the last one.
-    pub(super) fn measured(&self, schedule: &RotationSchedule, outcome: &Outcome, published: u64) -> Look {
+    /// Returns what the metrics show of it, where it is this schedule that keeps its target; `published` is how often something was, since the last one.
+    pub(super) fn measured(
+        &self,
+        schedule: &RotationSchedule,
+        outcome: &Outcome,
+        published: u64,
+    ) -> Option<Look> {
         let (standing, error) = match outcome {
             Outcome::Invalid(mistakes) => (None, Some(Error::config("read schedule", mistakes))),
-            Outcome::Taken(holder) => (None, Some(Error::config("keep schedule", taken(holder)))),
+            Outcome::Taken(_) => return None,
             Outcome::Looked { standing, error } => (standing.as_deref().cloned(), error.clone()),
         };
-        // Where the target is another's, nothing was attempted.
-        let failed = error.is_some() && !matches!(outcome, Outcome::Taken(_));
-        Look {
+        Some(Look {
+            failed: u64::from(error.is_some()),
             name: path(schedule),
             target: schedule.spec.target.clone(),
             strategy: self.plan.as_ref().map_or("", |(_, rotator)| rotator.strategy()),
             standing,
             error,
             published,
-            failed: u64::from(failed),
-        }
+        })
     }
 }
 

@@ -26,10 +26,10 @@ impl Metrics {
 
     /// Counts the time from a question that is there to its answer.
     pub(super) fn time(&self, took: Duration) {
-        for (bound, count) in BOUNDS.iter().zip(&self.within) {
-            count.fetch_add((took.as_secs_f64() <= *bound).into(), Ordering::Relaxed);
-        }
         self.timed.fetch_add(1, Ordering::Relaxed);
+        for (bound, count) in BOUNDS.iter().zip(&self.within) {
+            count.fetch_add((took.as_secs_f64() <= *bound).into(), Ordering::Release);
+        }
         self.micros.fetch_add(took.as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -58,13 +58,15 @@ impl Metrics {
 
     /// Returns the lines of the histogram.
     fn durations(&self) -> impl Iterator<Item = (String, f64)> {
-        let timed = self.timed.load(Ordering::Relaxed) as f64;
-        let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
         let within = BOUNDS.iter().zip(&self.within).map(|(bound, count)| {
-            (format!("_bucket{{le=\"{bound}\"}}"), count.load(Ordering::Relaxed) as f64)
+            (format!("_bucket{{le=\"{bound}\"}}"), count.load(Ordering::Acquire) as f64)
         });
+        // Counted before the others, and read after them: none of those is larger.
+        let within: Vec<_> = within.collect();
+        let timed = self.timed.load(Ordering::Acquire) as f64;
+        let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
         let all = [("_bucket{le=\"+Inf\"}", timed), ("_sum", seconds), ("_count", timed)];
-        within.chain(all.map(|(line, value)| (line.to_owned(), value)))
+        within.into_iter().chain(all.map(|(line, value)| (line.to_owned(), value)))
     }
 }
 

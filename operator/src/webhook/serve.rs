@@ -88,5 +88,5 @@ fn refused(status: StatusCode, reason: &str) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
-/// An API server answers 200 requests that change something at once, each of which may have a connection here.
-const MOST: (usize, usize) = (1024, 256);
+/// An API server asks 200 times at once, at most. A connection takes 25 kB, and with more of them nobody would be answered any sooner.
+const MOST: (usize, usize) = (400, 100);
