@@ -28,8 +28,8 @@ pub mod adr_0001_atomic_generations {}
 /// **Why.** One operation can be several requests (login, mount lookup, metadata, read), and it is requests that hurt a server. Retries in two
 /// layers multiply. With one place that decides, "a permanent error costs at most N requests an hour" is a property that a test can hold.
 ///
-/// What only asks whether something changed takes what is left ([`Budget::spare`](crate::layer::Budget::spare)): where more is polled than the budget allows, polls
-/// come later, and no renewal or first read does.
+/// What only asks for a version takes what is left ([`Budget::spare`](crate::layer::Budget::spare)), and a request a second where that is nothing: where more is polled
+/// than the budget allows, polls come later, and no renewal or first read does.
 ///
 /// **Price.** A provider's author has to remember the budget; the conformance suite cannot see a request that did not take from it.
 pub mod adr_0002_budget_per_request {}

@@ -33,8 +33,8 @@ impl Default for BudgetLimits {
 /// A token bucket: at most `burst + requests_per_second * t` requests in any span of `t` seconds.
 ///
 /// At most [`IN_FLIGHT`](Self::IN_FLIGHT) requests are under way at once, so that a thousand secrets do not open a thousand connections.
-/// Waiters are served in the order in which they came, but for requests that only ask whether something changed ([`spare`](Self::spare)): those take what the
-/// others leave, so that a thousand of them hold up no renewal and no first read.
+/// Waiters are served in the order in which they came, but for those that can wait ([`spare`](Self::spare)): they take what the others leave, and a little more where
+/// that is nothing.
 ///
 /// Beside the requests, new values of dynamic secrets are counted, each secret for itself: a source that takes a credential back as soon as
 /// it has made it is not asked for another one at once.
@@ -45,14 +45,14 @@ pub struct Budget {
     bucket: Mutex<Bucket>,
     mints: Mutex<HashMap<String, Mints>>,
     in_flight: Semaphore,
-    /// Whose turn it is among the requests that can wait.
+    /// How many of those may be requests that can wait.
     spare: Semaphore,
 }
 
 /// The right to have one request under way; given back when it is dropped.
 #[derive(Debug)]
 #[must_use = "the request counts as done when this is dropped"]
-pub struct Permit<'a>(#[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'a>>);
+pub struct Permit<'a>(#[expect(dead_code, reason = "held for its drop")] [Option<SemaphorePermit<'a>>; 2]);
 
 /// What may be made of one secret.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ struct Bucket {
 impl Budget {
     /// The most requests under way at once.
     pub const IN_FLIGHT: usize = 8;
+    /// The most of them that can wait.
+    pub const SPARE_IN_FLIGHT: usize = Self::IN_FLIGHT - 2;
     /// The most new values of one secret at once, after a quiet time.
     pub const MINT_BURST: u32 = 20;
 
@@ -83,7 +85,7 @@ impl Budget {
             bucket: Mutex::new(bucket),
             mints: Mutex::default(),
             in_flight: Semaphore::new(Self::IN_FLIGHT),
-            spare: Semaphore::new(1),
+            spare: Semaphore::new(Self::SPARE_IN_FLIGHT),
         }
     }
 
@@ -124,28 +126,35 @@ impl Budget {
     /// # Cancel safety
     /// A dropped call has used its token up: the budget is kept, never exceeded.
     pub async fn acquire(&self) -> Permit<'_> {
-        // The semaphores are never closed.
-        let permit = self.in_flight.acquire().await.ok();
-        let wait = self.take();
-        if !wait.is_zero() {
-            self.clock.sleep_until(self.clock.instant() + wait).await;
-        }
-        Permit(permit)
+        Permit([self.room().await, None])
     }
 
-    /// Waits until one more request may be sent that can wait for those of [`acquire`](Self::acquire): at most one of its kind stands before them.
+    /// Waits until one more request may be sent that can wait for those of [`acquire`](Self::acquire), but not for ever: one that was next for a second goes as they do.
     ///
     /// # Cancel safety
     /// As for [`acquire`](Self::acquire).
     pub async fn spare(&self) -> Permit<'_> {
-        let turn = self.spare.acquire().await;
+        let spare = self.spare.acquire().await.ok();
+        let latest = self.clock.instant() + PATIENCE;
         while let Err(wait) = self.take_if_there() {
+            if self.clock.instant() >= latest {
+                return Permit([spare, self.room().await]);
+            }
             // The last part of a token may be less than a clock can tell.
             self.clock.sleep_until(self.clock.instant() + wait.max(TICK)).await;
         }
-        let permit = self.in_flight.acquire().await.ok();
-        drop(turn);
-        Permit(permit)
+        Permit([spare, self.in_flight.acquire().await.ok()])
+    }
+
+    /// Waits for a room and for a token, in the order of those who do.
+    async fn room(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphores are never closed.
+        let room = self.in_flight.acquire().await.ok();
+        let wait = self.take();
+        if !wait.is_zero() {
+            self.clock.sleep_until(self.clock.instant() + wait).await;
+        }
+        room
     }
 
     /// Takes a token, perhaps one that is not there yet, and returns when it will be.
@@ -180,6 +189,8 @@ impl Budget {
 }
 
 const TICK: Duration = Duration::from_millis(1);
+/// For how long a request that can wait lets others go first once it is its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Bucket {
     fn refilled(&self, rate: f64, burst: f64, now: Instant) -> f64 {
@@ -230,6 +241,36 @@ mod tests {
         };
         let (taken, ()) = tokio::join!(polls, renewals);
         assert!(taken >= Duration::from_millis(11_500) && taken < Duration::from_millis(11_600), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_wait_leaves_room_and_is_not_left_out_for_ever() {
+        let limits = BudgetLimits { requests_per_second: 10.0, burst: 100, ..BudgetLimits::default() };
+        let budget = Budget::new(limits, Clock::system());
+        let mut hanging = Vec::new();
+        while let Ok(permit) = tokio::time::timeout(Duration::from_millis(1), budget.spare()).await {
+            hanging.push(permit);
+        }
+        assert_eq!(hanging.len(), Budget::SPARE_IN_FLIGHT);
+        for _ in 0..90 {
+            drop(budget.acquire().await);
+        }
+        drop(hanging);
+
+        // More than one, so that one is always owed a token.
+        let ahead = futures_util::future::join_all((0..3).map(|_| async {
+            loop {
+                drop(budget.acquire().await);
+            }
+        }));
+        let begun = Instant::now();
+        tokio::select! {
+            biased;
+            _ = ahead => {}
+            _permit = async { drop(budget.spare().await); budget.spare().await } => {}
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(1), "there was a token to spare");
+        assert!(begun.elapsed() <= 4 * Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

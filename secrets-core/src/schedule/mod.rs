@@ -32,7 +32,7 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
-/// Returns the wait after a good read: 80 to 100 % of `refresh`, so that a change is seen within `refresh` and replicas drift apart.
+/// Returns the wait after a good read: 80 to 100 % of `refresh`, so that a change is seen within `refresh` and replicas drift apart. [`Ticks::together`] may have it end a little sooner.
 pub fn after_success(refresh: Duration, unit: f64) -> Duration {
     refresh.mul_f64(0.8 + 0.2 * unit)
 }
