@@ -85,7 +85,7 @@ async fn what_a_crash_left_is_in_nobodys_way() {
     std::fs::write(root.path().join("..db.json.keywheel-rotation.keywheel-new"), "c4n4ry").unwrap();
     std::fs::write(root.path().join(".db.json.keywheel-new"), "c4n4ry").unwrap();
     let read = files.read(&folder).await.unwrap();
-    let fields: Vec<&String> = read.fields().keys().collect();
+    let fields: Vec<&str> = read.fields().keys().collect();
     assert_eq!(fields, ["db.json"], "the folder shows what rotations made");
 }
 

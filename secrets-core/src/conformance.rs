@@ -330,11 +330,11 @@ fn assert_same(secret: &Secret, fields: &Fields) {
 }
 
 fn same<'a>(
-    a: impl IntoIterator<Item = (&'a String, &'a Value), IntoIter: ExactSizeIterator>,
+    a: impl IntoIterator<Item = (impl AsRef<str>, &'a Value), IntoIter: ExactSizeIterator>,
     b: &'a Fields,
 ) -> bool {
     let a = a.into_iter();
-    a.len() == b.len() && a.zip(b).all(|((a, x), (b, y))| a == b && same_value(x, y))
+    a.len() == b.len() && a.zip(b).all(|((a, x), (b, y))| a.as_ref() == b && same_value(x, y))
 }
 
 fn same_value(a: &Value, b: &Value) -> bool {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Index;
 use std::slice;
 
+use smol_str::SmolStr;
+
 use crate::value::Value;
 
 /// The values of a secret by their names, in the order of these. It does not change: a program may keep thousands, most of one field or two, and
 /// the nodes of a [`BTreeMap`] have room for eleven.
 #[derive(Debug)]
-pub struct FieldMap(Box<[(String, Value)]>);
+pub struct FieldMap(Box<[(SmolStr, Value)]>);
 
 impl FieldMap {
     /// Returns the value of a field.
@@ -25,12 +27,12 @@ impl FieldMap {
 
     /// Returns the fields, each by its name.
     pub fn iter(&self) -> Iter<'_> {
-        self.0.iter().map(|(name, value)| (name, value))
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Returns the names.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &String> {
-        self.0.iter().map(|(name, _)| name)
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// Returns the values, in the order of their names.
@@ -51,10 +53,10 @@ impl FieldMap {
 
 /// Goes through fields in the order of their names.
 pub type Iter<'a> =
-    std::iter::Map<slice::Iter<'a, (String, Value)>, fn(&(String, Value)) -> (&String, &Value)>;
+    std::iter::Map<slice::Iter<'a, (SmolStr, Value)>, fn(&(SmolStr, Value)) -> (&str, &Value)>;
 
 impl<'a> IntoIterator for &'a FieldMap {
-    type Item = (&'a String, &'a Value);
+    type Item = (&'a str, &'a Value);
     type IntoIter = Iter<'a>;
 
     fn into_iter(self) -> Iter<'a> {
@@ -64,13 +66,13 @@ impl<'a> IntoIterator for &'a FieldMap {
 
 impl From<BTreeMap<String, Value>> for FieldMap {
     fn from(fields: BTreeMap<String, Value>) -> Self {
-        Self(fields.into_iter().collect())
+        Self(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
 impl From<FieldMap> for BTreeMap<String, Value> {
     fn from(fields: FieldMap) -> Self {
-        fields.0.into_iter().collect()
+        fields.0.into_iter().map(|(name, value)| (name.into(), value)).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
+use smol_str::SmolStr;
 
 use crate::value::Value;
 
@@ -22,8 +23,8 @@ pub struct SecretRef {
 /// What one read at the provider answers; copies of a reference share it.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 struct Whole {
-    provider: Box<str>,
-    path: Box<str>,
+    provider: SmolStr,
+    path: SmolStr,
     parameters: BTreeMap<String, String>,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretBox};
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 use zeroize::Zeroize;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -86,12 +87,12 @@ impl fmt::Debug for SecretValue {
 /// Equal versions mean equal values. It holds nothing of the value: where a source has no versions, its provider makes one with a
 /// [`Fingerprint`](crate::fingerprint::Fingerprint).
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
-pub struct Version(String);
+pub struct Version(SmolStr);
 
 impl Version {
     /// Takes the source's own name for the version.
     pub fn new(name: impl fmt::Display) -> Self {
-        Self(name.to_string())
+        Self(format_smolstr!("{name}"))
     }
 
     /// Returns the name.

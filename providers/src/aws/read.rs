@@ -177,7 +177,7 @@ mod tests {
         let fetched = Fetched::new(Some("v".into()), None, Some(text.into()), None).unwrap();
         let names = |form| {
             let secret: Result<Secret> = fetched.secret(form);
-            secret.map(|secret| secret.fields().keys().cloned().collect::<Vec<String>>())
+            secret.map(|secret| secret.fields().keys().map(str::to_owned).collect::<Vec<String>>())
         };
         assert_eq!(names(Form::Text).unwrap(), ["value"]);
         let found = names(Form::AsFound).unwrap();

@@ -79,7 +79,7 @@ impl VaultProvider {
         match found {
             Found::Secret(secret, written) => {
                 if let (Some(written), None) = (written, target.version()) {
-                    self.written.note(target.path, written);
+                    self.written.note(target.path, &written);
                 }
                 Ok(secret)
             }
@@ -105,7 +105,7 @@ impl VaultProvider {
         if mount.engine == Engine::Kv2 && target.version().is_none() && !mount.hides_metadata() {
             match self.survey.newest(&self.session, &mount, below(&mount, target)?).await? {
                 Newest::Version(version, written) if version == *known => {
-                    if before.as_ref().is_none_or(|before| *before == written) {
+                    if before.is_none_or(|before| before == self.written.moment(&written)) {
                         return Ok(None);
                     }
                 }

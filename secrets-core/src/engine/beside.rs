@@ -70,7 +70,7 @@ impl Beside {
         let wholes: BTreeSet<SecretRef> = self.references.iter().map(SecretRef::whole).collect();
         let input = |reference: SecretRef| {
             let handle = handles.get(&reference)?.clone();
-            Some((reference.to_string(), Input { config: SecretConfig::new(reference), handle }))
+            Some((reference.to_string().into(), Input { config: SecretConfig::new(reference), handle }))
         };
         Arc::new(wholes.into_iter().filter_map(input).collect())
     }

@@ -47,7 +47,7 @@ impl Custody {
         for slot in self.state.slots(DELIVERY).iter().filter(|slot| !self.deliveries.contains(slot.name())) {
             slot.clear().await;
         }
-        let kept: BTreeSet<&str> = self.kept.iter().map(|handle| handle.slot().name()).collect();
+        let kept: BTreeSet<String> = self.kept.iter().map(|handle| handle.slot().name().to_owned()).collect();
         for slot in self.state.slots(RECORD).iter().filter(|slot| !kept.contains(slot.name())) {
             let Some(bytes) = slot.load().await else { continue };
             if let Some((reference, realm, leases)) = record::read_leases(&bytes)

@@ -277,7 +277,7 @@ fn build_delivery(
 ) -> Delivery {
     let input = |(name, config): (String, SecretConfig)| {
         let handle = handles.get(&config.reference.whole())?.clone();
-        Some((name, Input { config, handle }))
+        Some((name.into(), Input { config, handle }))
     };
     let inputs = std::mem::take(&mut config.secrets).into_iter().filter_map(input).collect();
     Delivery::new(config, Arc::new(inputs), clock.clone(), state)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use super::Engine;
@@ -53,9 +54,9 @@ impl Engine {
     pub fn offered(&self) -> Vec<Offered> {
         let of_delivery = |delivery: &Delivery| {
             let watched = delivery.status();
-            let offer = |(name, Input { config, handle }): (&String, &Input)| Offered {
+            let offer = |(name, Input { config, handle }): (&SmolStr, &Input)| Offered {
                 delivery: watched.name.clone(),
-                name: name.clone(),
+                name: name.to_string(),
                 reference: config.reference.clone(),
                 handle: handle.clone(),
                 before: Arc::default(),
@@ -132,7 +133,7 @@ impl Offered {
     pub fn fields<'a>(&'a self, given: &'a Given) -> Result<Vec<(&'a str, &'a Value)>> {
         match self.reference.field() {
             Some(field) => Ok(vec![(field.as_str(), given.secret.field(field)?)]),
-            None => Ok(given.secret.fields().iter().map(|(name, value)| (name.as_str(), value)).collect()),
+            None => Ok(given.secret.fields().iter().collect()),
         }
     }
 

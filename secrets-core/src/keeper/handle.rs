@@ -55,8 +55,8 @@ impl KeeperHandle {
     }
 
     /// Returns where the secret is remembered.
-    pub(crate) fn slot(&self) -> &Slot {
-        &self.shared.slot
+    pub(crate) fn slot(&self) -> Slot {
+        self.shared.slot()
     }
 
     /// Returns what is known now.

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::shared::Shared;
 
 /// Everybody who relies on the values of one secret, each with the revision that it confirmed last.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    confirmed: Vec<(u64, u64)>,
+    /// Most secrets have one.
+    confirmed: SmallVec<[(u64, u64); 1]>,
     next: u64,
 }
 
@@ -16,8 +19,6 @@ impl Holders {
     pub(super) fn add(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
-        // Most secrets have one holder.
-        self.confirmed.reserve_exact(1);
         self.confirmed.push((id, 0));
         id
     }

@@ -8,13 +8,14 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::outgoing::Outgoing;
 use super::shared::{Bell, Shared};
 use super::turns::Waiting;
-use super::{Keeper, KeeperHandle, Need, Pace, RECORD, Tending, record};
+use super::{Keeper, KeeperHandle, Need, Pace, Source, Tending};
 use crate::client::Client;
 use crate::clock::{Clock, later};
 use crate::error::Result;
@@ -26,6 +27,8 @@ use crate::state::State;
 /// Keeps secrets fresh, each on its own: one whose source hangs holds no other up.
 #[derive(Debug)]
 pub struct Keepers {
+    /// By the names of the providers.
+    sources: BTreeMap<String, Arc<Source>>,
     places: Vec<Place>,
     /// When the secrets that rest need something, by their places.
     queue: BTreeSet<(Timestamp, usize)>,
@@ -69,6 +72,7 @@ impl Keepers {
     /// Begins with no secret.
     pub fn new(clock: &Clock) -> Self {
         Self {
+            sources: BTreeMap::new(),
             places: Vec::new(),
             queue: BTreeSet::new(),
             under_way: JoinSet::new(),
@@ -82,7 +86,7 @@ impl Keepers {
         }
     }
 
-    /// Adds `reference`, to be kept at that pace, and returns the handle to see what is found.
+    /// Adds `reference`, to be kept at that pace, and returns the handle to see what is found. All secrets are read by one `client`.
     ///
     /// # Errors
     /// A reference that its provider could not read.
@@ -95,12 +99,12 @@ impl Keepers {
     ) -> Result<KeeperHandle> {
         client.validate(reference)?;
         let reference = reference.whole();
-        let provider = Arc::clone(client.provider(&reference)?);
+        let source = self.source(client, &reference)?;
         let now = self.clock.now();
         let tending = Tending {
             parent: None,
             is_lost: false,
-            can_look_up: provider.leases().is_some(),
+            can_look_up: source.provider.leases().is_some(),
             asked_at: now,
             refresh_at: now,
             retry_at: None,
@@ -108,14 +112,25 @@ impl Keepers {
             outgoing: Outgoing::default(),
         };
         let bell = Bell { ring: self.bells.0.clone(), index: self.places.len() };
-        let slot = state.slot(RECORD, &record::name(&reference));
-        let meter = client.meter(&reference);
-        let shared = Arc::new(Shared::new(reference, slot, bell));
+        let shared = Arc::new(Shared::new(reference, state.clone(), bell));
         let handle = KeeperHandle::new(Arc::clone(&shared));
-        let (ticks, clock) = (client.ticks(), self.clock.clone());
-        let keeper = Keeper { shared, provider, meter, pace, ticks, clock, told: Vec::new(), tending };
+        let keeper = Keeper { shared, source, pace, told: SmallVec::new(), tending };
         self.places.push(Place { keeper: Some(Box::new(keeper)), due_at: None, hint_at: None });
         Ok(handle)
+    }
+
+    fn source(&mut self, client: &Client, reference: &SecretRef) -> Result<Arc<Source>> {
+        if let Some(known) = self.sources.get(reference.provider()) {
+            return Ok(Arc::clone(known));
+        }
+        let source = Arc::new(Source {
+            provider: Arc::clone(client.provider(reference)?),
+            meter: client.meter(reference),
+            ticks: client.ticks(),
+            clock: self.clock.clone(),
+        });
+        self.sources.insert(reference.provider().to_owned(), Arc::clone(&source));
+        Ok(source)
     }
 
     /// Returns what is notified when the sources of many secrets were asked, and all of them have answered.
@@ -164,7 +179,7 @@ impl Keepers {
     fn begin(&mut self) {
         for (index, place) in self.places.iter_mut().enumerate() {
             let Some(keeper) = place.keeper.take() else { continue };
-            if let Some(changes) = keeper.provider.changes(keeper.reference()) {
+            if let Some(changes) = keeper.source.provider.changes(keeper.reference()) {
                 self.hints.push(Box::pin(hint(index, changes)));
             }
             let provider = keeper.reference().provider().to_owned();

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info};
 
@@ -62,13 +63,20 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
+    source: Arc<Source>,
+    pace: Pace,
+    /// Most secrets are of one delivery.
+    told: SmallVec<[Arc<Notify>; 1]>,
+    tending: Tending,
+}
+
+/// Where secrets come from, and what all that come from there have in common.
+#[derive(Debug)]
+struct Source {
     provider: Arc<dyn Provider>,
     meter: Arc<Meter>,
-    pace: Pace,
     ticks: Ticks,
     clock: Clock,
-    told: Vec<Arc<Notify>>,
-    tending: Tending,
 }
 
 /// What a keeper knows beside what it publishes.
@@ -103,14 +111,12 @@ impl Keeper {
 
     /// Has `wake` notified of every new value.
     pub(crate) fn tell(&mut self, wake: Arc<Notify>) {
-        // Most secrets are of one delivery.
-        self.told.reserve_exact(1);
         self.told.push(wake);
     }
 
     /// Says what is needed; `hint_at` is when the source is to be asked since it may have changed.
     fn needs(&self, hint_at: Option<Timestamp>) -> Need {
-        let now = self.clock.now();
+        let now = self.source.clock.now();
         self.note_parent();
         let next = self.next(now);
         if self.shared.is_asked() {
@@ -119,7 +125,7 @@ impl Keeper {
                 None => self.shared.answer(self.shared.asked()),
             }
         }
-        let outgoing_at = self.provider.leases().and_then(|_| self.outgoing_at());
+        let outgoing_at = self.source.provider.leases().and_then(|_| self.outgoing_at());
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         match next {
             _ if is_due(hint_at) => Need::Now(Some(Step::Ask)),
@@ -163,7 +169,7 @@ impl Keeper {
 
     /// Asks the source whether a remembered value is still good, where it can tell.
     async fn still_stands(&self, upkeep: &Upkeep) -> bool {
-        match (upkeep.lease(), self.provider.leases()) {
+        match (upkeep.lease(), self.source.provider.leases()) {
             (Some(lease), Some(leases)) => match leases.look_up(lease).await {
                 Ok(_) => true,
                 Err(error) => error.kind() == ErrorKind::PermissionDenied && leases.parent(lease).is_some(),
@@ -185,24 +191,25 @@ impl Keeper {
         let Some(record) = self.remembered().await else { return };
         info!(reference = %self.shared.reference, version = %record.secret.version(), "goes on with the value from before");
         self.tending.outgoing = Outgoing::resumed(record.outgoing);
-        self.publish(record.secret, self.clock.now());
+        self.publish(record.secret, self.source.clock.now());
     }
 
     async fn remembered(&self) -> Option<record::Record> {
-        let bytes = self.shared.slot.load().await?;
-        record::read(&bytes, &self.provider.realm(), &self.shared.reference, self.clock.now())
+        let bytes = self.shared.slot().load().await?;
+        record::read(&bytes, &self.source.provider.realm(), &self.shared.reference, self.source.clock.now())
     }
 
     /// Remembers a value that a read would make anew, and forgets the one before otherwise.
     async fn remember(&self, secret: &Secret, upkeep: &Upkeep, outgoing: &[Lease]) {
+        let slot = self.shared.slot();
         if !upkeep.is_minted() {
-            return self.shared.slot.clear().await;
+            return slot.clear().await;
         }
         if upkeep.lease().is_some() {
-            self.shared.slot.say_if_it_ends_with_the_process();
+            slot.say_if_it_ends_with_the_process();
         }
-        match record::write(&self.provider.realm(), &self.shared.reference, secret, upkeep, outgoing) {
-            Some(record) => self.shared.slot.save(record).await,
+        match record::write(&self.source.provider.realm(), &self.shared.reference, secret, upkeep, outgoing) {
+            Some(record) => slot.save(record).await,
             None => {
                 debug!(reference = %self.shared.reference, "the secret has bytes that a record cannot hold; it is not remembered")
             }
@@ -259,15 +266,16 @@ impl Keeper {
 
     /// Returns when the interval has the source asked again: together with others, where that saves requests.
     fn refresh_at(&self) -> Timestamp {
-        let (refresh, now) = (self.pace.refresh, self.clock.now());
+        let (refresh, now) = (self.pace.refresh, self.source.clock.now());
         if refresh == SecretConfig::NEVER {
             return Timestamp::MAX;
         }
-        match self.provider.group(&self.shared.reference) {
-            Some(group) => self.ticks.of_group(&group).next(refresh, now),
-            None => {
-                self.ticks.together(refresh, later(now, schedule::after_success(refresh, fastrand::f64())))
-            }
+        match self.source.provider.group(&self.shared.reference) {
+            Some(group) => self.source.ticks.of_group(&group).next(refresh, now),
+            None => self
+                .source
+                .ticks
+                .together(refresh, later(now, schedule::after_success(refresh, fastrand::f64()))),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn write(
     upkeep: &Upkeep,
     outgoing: &[Lease],
 ) -> Option<SecretValue> {
-    let fields = secret.fields().iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    let fields = secret.fields().iter().map(|(name, value)| (name, value.expose())).collect();
     let version = secret.version().as_str();
     let reference = reference.to_string();
     let written = Written { format: FORMAT, realm, reference: &reference, version, fields, upkeep, outgoing };

@@ -7,16 +7,16 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::handle::Kept;
 use super::holders::Holders;
+use super::{RECORD, record};
 use crate::reference::SecretRef;
-use crate::state::Slot;
+use crate::state::{Slot, State};
 
 /// One secret, as its keeper and its handles see it. One lock and one list of waiters: there are thousands of these, and most have nobody who waits.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// What is kept: the reference without its field.
     pub(super) reference: SecretRef,
-    /// Where the secret is remembered.
-    pub(super) slot: Slot,
+    state: State,
     bell: Bell,
     known: Mutex<Known>,
     changed: Notify,
@@ -44,8 +44,13 @@ pub(super) struct Known {
 }
 
 impl Shared {
-    pub(super) fn new(reference: SecretRef, slot: Slot, bell: Bell) -> Self {
-        Self { reference, slot, bell, known: Mutex::default(), changed: Notify::new() }
+    pub(super) fn new(reference: SecretRef, state: State, bell: Bell) -> Self {
+        Self { reference, state, bell, known: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Returns where the secret is remembered.
+    pub(super) fn slot(&self) -> Slot {
+        self.state.slot(RECORD, &record::name(&self.reference))
     }
 
     /// Looks at what is kept.

@@ -34,14 +34,16 @@ enum Outcome {
 impl Keeper {
     /// Performs `step` once, and notes and publishes what came of it.
     pub(super) async fn perform(&mut self, step: Step) {
-        let began = self.clock.instant();
+        let began = self.source.clock.instant();
         let span = trace::fetch(step.as_str(), &self.shared.reference);
         let attempt = trace::within(span, self.attempt(step)).await;
         match step {
-            Step::Ask | Step::Replace => self.meter.note_read(self.clock.instant() - began, &attempt),
-            Step::LookUp | Step::Renew => self.meter.note(&attempt),
+            Step::Ask | Step::Replace => {
+                self.source.meter.note_read(self.source.clock.instant() - began, &attempt)
+            }
+            Step::LookUp | Step::Renew => self.source.meter.note(&attempt),
         }
-        let now = self.clock.now();
+        let now = self.source.clock.now();
         (self.tending.asked_at, self.tending.refresh_at) = (now, self.refresh_at());
         self.tending.unit = fastrand::f64();
         let before = self.shared.look(|kept| kept.failures);
@@ -78,9 +80,10 @@ impl Keeper {
     async fn attempt(&mut self, step: Step) -> Result<Outcome> {
         let known = self.shared.look(|kept| kept.secret.clone());
         let lease = self.lease();
-        match (step, known, lease, self.provider.leases()) {
+        match (step, known, lease, self.source.provider.leases()) {
             (Step::Ask, Some(known), ..) => {
-                let changed = self.provider.read_if_changed(&self.shared.reference, known.version()).await?;
+                let changed =
+                    self.source.provider.read_if_changed(&self.shared.reference, known.version()).await?;
                 Ok(changed.map_or(Outcome::Same, Outcome::Value))
             }
             (Step::LookUp, Some(_), Some(lease), Some(leases)) => match leases.look_up(&lease).await {
@@ -101,12 +104,12 @@ impl Keeper {
                 }
                 Err(error) => Err(error),
             },
-            _ => self.provider.read(&self.shared.reference).await.map(Outcome::Value),
+            _ => self.source.provider.read(&self.shared.reference).await.map(Outcome::Value),
         }
     }
 
     async fn note(&mut self, outcome: Outcome) {
-        let now = self.clock.now();
+        let now = self.source.clock.now();
         match outcome {
             // Boxed: most steps find the same value, and a thousand of them may be under way.
             Outcome::Value(secret) => Box::pin(self.take(secret)).await,
@@ -129,7 +132,7 @@ impl Keeper {
     /// Has the provider know which leases depend on its logins, those that are going included.
     fn claim(&mut self) {
         self.tending.parent = self.find_parent();
-        if let Some(leases) = self.provider.leases() {
+        if let Some(leases) = self.source.provider.leases() {
             self.tending.outgoing.leases().iter().for_each(|lease| drop(leases.parent(lease)));
         }
     }
@@ -141,9 +144,9 @@ impl Keeper {
         }
         self.remember(&secret, &secret.upkeep, &self.tending.outgoing.leases()).await;
         (self.tending.is_lost, self.tending.parent) = (false, None);
-        self.tending.can_look_up = self.provider.leases().is_some();
+        self.tending.can_look_up = self.source.provider.leases().is_some();
         audit::read(&self.shared.reference, Ok(secret.version()));
-        self.publish(secret, self.clock.now());
+        self.publish(secret, self.source.clock.now());
     }
 
     async fn take_term(&mut self, term: Term) {
@@ -192,7 +195,7 @@ impl Keeper {
 
     /// Extends the leases of replaced values that somebody relies on, and ends those that nobody does any more.
     pub(super) async fn tend_outgoing(&mut self) {
-        let provider = Arc::clone(&self.provider);
+        let provider = Arc::clone(&self.source.provider);
         let Some(leases) = provider.leases() else { return };
         let mut changed = self.extend_outgoing(leases).await;
         while let Some(lease) = self.releasable() {
@@ -244,12 +247,12 @@ impl Keeper {
     }
 
     fn releasable(&mut self) -> Option<Lease> {
-        let (outgoing, now) = (&mut self.tending.outgoing, self.clock.now());
+        let (outgoing, now) = (&mut self.tending.outgoing, self.source.clock.now());
         self.shared.holders(|holders| outgoing.releasable(holders, now))
     }
 
     fn renewable(&self) -> Option<Lease> {
-        let now = self.clock.now();
+        let now = self.source.clock.now();
         self.shared.holders(|holders| self.tending.outgoing.renewable(holders, now))
     }
 
@@ -258,7 +261,7 @@ impl Keeper {
         let count = self.tending.outgoing.failed();
         let failure = Failure { temporary: true, count, retry_after: error.retry_after() };
         let wait = schedule::after_failure(failure, self.pace.after_failure(), fastrand::f64());
-        self.tending.outgoing.retry_at(later(self.clock.now(), wait));
+        self.tending.outgoing.retry_at(later(self.source.clock.now(), wait));
     }
 
     fn current(&self) -> Option<(Arc<Secret>, Upkeep)> {
@@ -272,7 +275,7 @@ impl Keeper {
 
     /// Sees the life of the login that the value's lease hangs on.
     fn find_parent(&self) -> Option<watch::Receiver<Parent>> {
-        self.provider.leases()?.parent(&self.lease()?)
+        self.source.provider.leases()?.parent(&self.lease()?)
     }
 
     /// Tells whether the value has a lease, and its provider does not know the login behind it.

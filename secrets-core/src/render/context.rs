@@ -100,7 +100,7 @@ impl<'a> Found<'a> {
     /// Returns the names at a place that has values by name.
     fn names(self) -> Option<Vec<&'a str>> {
         match self {
-            Self::Fields(values) => Some(values.keys().map(String::as_str).collect()),
+            Self::Fields(values) => Some(values.keys().collect()),
             Self::Map(values) => Some(values.keys().map(String::as_str).collect()),
             Self::List(_) | Self::Leaf(_) => None,
         }

@@ -26,11 +26,11 @@ pub(super) fn of(value: &Value) -> Result<BTreeMap<String, Value>, NoKeys> {
 
 /// Copies fields, each under the key that it has.
 pub(super) fn of_fields<'a>(
-    fields: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    fields: impl IntoIterator<Item = (impl AsRef<str>, &'a Value)>,
 ) -> Result<BTreeMap<String, Value>, NoKeys> {
     let mut keys = BTreeMap::new();
     for (name, value) in fields {
-        let key = key_of(name);
+        let key = key_of(name.as_ref());
         if keys.insert(key.clone(), value.copy()).is_some() {
             return Err(NoKeys::Same(key));
         }

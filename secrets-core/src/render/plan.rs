@@ -102,7 +102,7 @@ impl FilePlan {
     pub fn makes<'a>(
         &self,
         made: &BTreeMap<&str, BTreeSet<&str>>,
-        mut names: impl Iterator<Item = &'a String>,
+        mut names: impl Iterator<Item = &'a str>,
     ) -> bool {
         let Some(files) = &self.files else {
             return names.all(|name| made.keys().any(|path| path.split('/').next() == Some(name)));

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::error::{Error, Result};
 use crate::render::buffer::Buffer;
 use crate::render::context::{Notes, Root};
@@ -24,13 +26,13 @@ pub struct Template(Arc<Parsed>);
 
 /// What is known of a template that parses.
 struct Parsed {
-    name: Box<str>,
+    name: SmolStr,
     source: Box<str>,
     is_expression: bool,
     /// The variables that it mentions, in the order of their names, each with its first line.
-    mentioned: Box<[(Box<str>, usize)]>,
+    mentioned: Box<[(SmolStr, usize)]>,
     /// The variables that it assigns.
-    assigned: Box<[Box<str>]>,
+    assigned: Box<[SmolStr]>,
 }
 
 impl Template {
@@ -48,7 +50,7 @@ impl Template {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the name and the line: a syntax error, a filter or test that there is not, or a
     /// source beyond its bounds.
-    pub fn parse(name: impl Into<Box<str>>, source: impl Into<Box<str>>) -> Result<Self> {
+    pub fn parse(name: impl Into<SmolStr>, source: impl Into<Box<str>>) -> Result<Self> {
         let (name, source) = (name.into(), source.into());
         let wrong = |reason: String| Error::config("parse template", reason).with("template", &name);
         if source.len() > Self::MAX_BYTES {

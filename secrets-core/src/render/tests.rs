@@ -591,7 +591,7 @@ fn spread(
     let sources = |file: &crate::payload::PayloadFile| file.secrets.clone();
     let made: Vec<_> = payload.files.iter().map(|(path, file)| (path.as_str(), sources(file))).collect();
     let made = made.iter().map(|(path, secrets)| (*path, secrets.iter().map(String::as_str).collect()));
-    assert!(plan.makes(&made.collect(), inputs.keys()));
+    assert!(plan.makes(&made.collect(), inputs.keys().map(String::as_str)));
     assert!(payload.files.keys().all(|path| plan.may_make(path.as_str())));
     let shown = |(path, file): (&crate::payload::FilePath, &crate::payload::PayloadFile)| {
         (path.to_string(), file.content.expose_text().unwrap().to_owned())
@@ -604,7 +604,7 @@ fn a_generation_of_another_layout_is_not_one_of_fields() {
     type Made<'a> = &'a [(&'a str, &'a [&'a str])];
     let makes = |listed: &[&str], made: Made<'_>| {
         let made = made.iter().map(|(path, secrets)| (*path, secrets.iter().copied().collect()));
-        spread_plan(&["a", "b"], listed).makes(&made.collect(), [].iter())
+        spread_plan(&["a", "b"], listed).makes(&made.collect(), std::iter::empty())
     };
     let fields: Made<'_> = &[("user", &["a"]), ("on", &["b"])];
     assert!(makes(&[], fields));

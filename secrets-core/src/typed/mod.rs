@@ -121,7 +121,9 @@ impl<'de> Deserializer<'de> for Typed<'de> {
                 None => visitor.visit_borrowed_bytes(value.expose_secret()),
             },
             Value::List(values) => SeqDeserializer::new(values.iter().map(Typed)).deserialize_any(visitor),
-            Value::Map(values) => visitor.visit_map(Fields::new(values)),
+            Value::Map(values) => {
+                visitor.visit_map(Fields::new(values.iter().map(|(name, value)| (name.as_str(), value))))
+            }
         }
     }
 

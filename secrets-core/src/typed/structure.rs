@@ -13,13 +13,13 @@ pub(super) struct Fields<'a, I> {
     next: Option<(&'a str, &'a Value)>,
 }
 
-impl<'a, I: Iterator<Item = (&'a String, &'a Value)>> Fields<'a, I> {
+impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Fields<'a, I> {
     pub(super) fn new(values: impl IntoIterator<IntoIter = I>) -> Self {
         Self { left: values.into_iter(), next: None }
     }
 }
 
-impl<'a, I: Iterator<Item = (&'a String, &'a Value)>> MapAccess<'a> for Fields<'a, I> {
+impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> MapAccess<'a> for Fields<'a, I> {
     type Error = Unfit;
 
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {

@@ -114,7 +114,7 @@ fn by_name<'a>(fetched: &'a Fetched<'_>) -> Result<BTreeMap<String, &'a keywheel
                 let value = secret.field(field).map_err(|error| error.with("reference", reference))?;
                 vec![(field.as_str().rsplit(['/', '.']).next().unwrap_or_default().to_owned(), value)]
             }
-            None => secret.fields().iter().map(|(name, value)| (name.clone(), value)).collect(),
+            None => secret.fields().iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         };
         for (name, value) in found {
             if values.insert(name.clone(), value).is_some() {

@@ -1,5 +1,6 @@
 //! The steps of a delivery's transaction, performed.
 
+use smol_str::SmolStr;
 use tracing::{Span, debug, error, info, warn};
 
 use super::content::Content;
@@ -100,7 +101,7 @@ impl Delivery {
         );
         self.audit(&newest.versions, "done");
         self.values.take(&newest.revisions);
-        (self.values.visible, self.values.versions) = (newest.revisions, newest.versions);
+        self.values.show(newest.revisions, &newest.versions);
         let outcome = self.note(Event::Published).await;
         self.conclude(outcome).await;
         Ok(())
@@ -125,8 +126,7 @@ impl Delivery {
     /// Notes that the newest values make the files that are there already.
     async fn unchanged(&mut self, newest: &Newest) {
         self.values.take(&newest.revisions);
-        self.values.visible.clone_from(&newest.revisions);
-        self.values.versions.clone_from(&newest.versions);
+        self.values.show(newest.revisions.clone(), &newest.versions);
         if let Some(base) = self.journal.transaction().base().map(str::to_owned) {
             self.state.send_modify(|state| {
                 if state.generation.is_none() {
@@ -257,7 +257,7 @@ impl Delivery {
         let staged = self.target.stage(Payload::default(), Sources::new()).await?;
         if let Some((staged, _)) = staged {
             self.publish(staged, Content::of(&Payload::default()), Versions::new(), false).await?;
-            self.values.versions.clear();
+            self.values.go_back();
             error!(delivery = self.name(), error = %refusal, on_forbidden = ?OnForbidden::Delete, "took the files away");
             self.audit(&Versions::new(), "withdrawn");
             let outcome = self.note(Event::Published).await;
@@ -319,14 +319,14 @@ impl Delivery {
     }
 
     fn sources(&self, secrets: &Secrets) -> Sources {
-        let source = |(name, input): (&String, &Input)| {
+        let source = |(name, input): (&SmolStr, &Input)| {
             let secret = secrets.get(name)?;
             let info = SourceInfo {
                 reference: input.config.reference.to_string(),
                 version: secret.version().clone(),
                 lease_deadline: secret.upkeep.deadline(None),
             };
-            Some((name.clone(), info))
+            Some((name.to_string(), info))
         };
         self.values.inputs.iter().filter_map(source).collect()
     }

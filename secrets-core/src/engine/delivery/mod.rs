@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use smol_str::SmolStr;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Span, info, warn};
@@ -200,7 +201,7 @@ impl Delivery {
             (path.as_str(), secrets.collect())
         });
         manifest.delivery == self.config.name
-            && self.config.files.makes(&made.collect(), self.values.inputs.keys())
+            && self.config.files.makes(&made.collect(), self.values.inputs.keys().map(SmolStr::as_str))
     }
 
     /// Delivers until `stop` says true; what is being written or told then comes to its end first.
@@ -312,7 +313,7 @@ impl Delivery {
 
     /// Picks the secrets of this delivery out of what was read.
     pub(super) fn take(&self, reads: &Reads) -> Result<Secrets> {
-        let secret = |(name, input): (&String, &Input)| match reads.get(input.handle.reference()) {
+        let secret = |(name, input): (&SmolStr, &Input)| match reads.get(input.handle.reference()) {
             Some(Ok(secret)) => Ok((name.clone(), Arc::clone(secret))),
             Some(Err(error)) => Err(self.here(error.clone())),
             None => Err(self.here(named(
@@ -329,7 +330,7 @@ impl Delivery {
         let changes = self.target.plan(&payload).map_err(|error| self.here(error))?;
         let planned = |change: Change| {
             let file = change.path.parse::<FilePath>().ok().and_then(|path| payload.files.get(&path));
-            let version = |name: &String| Some((name.clone(), secrets.get(name)?.version().clone()));
+            let version = |name: &String| Some((name.clone(), secrets.get(name.as_str())?.version().clone()));
             Planned {
                 mode: file.map(|file| file.mode),
                 secrets: file.into_iter().flat_map(|file| &file.secrets).filter_map(version).collect(),
@@ -340,14 +341,14 @@ impl Delivery {
     }
 
     fn render(&self, secrets: &Secrets) -> Result<Payload> {
-        let input = |(name, secret): (&String, &Arc<Secret>)| {
+        let input = |(name, secret): (&SmolStr, &Arc<Secret>)| {
             let reference = self.values.inputs.get(name).map(|input| &input.config.reference);
             let field = reference.and_then(SecretRef::field).cloned();
             if let (Some(reference), Some(field)) = (reference, &field) {
                 // Here rather than when it is rendered, where nobody knows what the secret is called at its source.
                 secret.field(field).map_err(|error| self.here(named(error, reference)))?;
             }
-            Ok((name.clone(), RenderInput { secret: Arc::clone(secret), field }))
+            Ok((name.to_string(), RenderInput { secret: Arc::clone(secret), field }))
         };
         let inputs = secrets.iter().map(input).collect::<Result<_>>()?;
         self.config.files.render(&inputs).map_err(|error| self.here(error))

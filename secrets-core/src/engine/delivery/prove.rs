@@ -56,7 +56,7 @@ impl Delivery {
             delivery = self.name(),
             generation, "rolled back to the generation that the application worked with"
         );
-        self.audit(&self.values.versions, "rolled back");
+        self.audit(&self.values.versions(), "rolled back");
         Ok(())
     }
 

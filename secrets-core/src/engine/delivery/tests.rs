@@ -31,7 +31,7 @@ async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
         let on_forbidden = OnForbidden::Keep;
         let config =
             SecretConfig { reference, refresh: REFRESH, max_stale: None, on_forbidden, acknowledge: false };
-        inputs.insert((*name).to_owned(), Input { config, handle });
+        inputs.insert((*name).into(), Input { config, handle });
     }
     let mut keeping = tokio::task::JoinSet::new();
     keeping.spawn(keepers.run(stopped));

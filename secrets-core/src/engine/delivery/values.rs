@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::config::{OnForbidden, SecretConfig};
 use crate::engine::acknowledge::InUse;
@@ -15,11 +16,11 @@ use crate::secret::Secret;
 use crate::transaction::Versions;
 
 /// The secrets of a delivery by name, each with a value.
-pub(super) type Secrets = BTreeMap<String, Arc<Secret>>;
+pub(super) type Secrets = BTreeMap<SmolStr, Arc<Secret>>;
 /// Which value of each secret it is, in the order of the inputs.
 pub(in crate::engine) type Revisions = Vec<u64>;
 /// The secrets of a delivery by name; everybody who looks at them has the same ones.
-pub(in crate::engine) type Inputs = Arc<BTreeMap<String, Input>>;
+pub(in crate::engine) type Inputs = Arc<BTreeMap<SmolStr, Input>>;
 
 /// One secret of a delivery: what the configuration says of it, and who keeps it.
 #[derive(Clone, Debug)]
@@ -44,8 +45,8 @@ pub(super) struct Values {
     taken: Revisions,
     /// Those behind what is visible.
     pub(super) visible: Revisions,
-    /// What the sources call those; empty where the application may not work with them.
-    pub(super) versions: Versions,
+    /// What the sources call those, in the order of the inputs; empty where the application may not work with them.
+    versions: Vec<SmolStr>,
     /// Those that the application is known to work with, each with its end.
     base: Vec<(u64, Option<Timestamp>)>,
     /// Where it is said which versions that is, of the secrets of which it is to be said.
@@ -55,7 +56,7 @@ pub(super) struct Values {
 impl Values {
     pub(super) fn new(inputs: Inputs) -> Self {
         let (taken, visible) = (Revisions::new(), Revisions::new());
-        Self { inputs, taken, visible, versions: Versions::new(), base: Vec::new(), in_use: None }
+        Self { inputs, taken, visible, versions: Vec::new(), base: Vec::new(), in_use: None }
     }
 
     /// Returns the newest good values, once there is one of every secret and where they are not those that were taken last.
@@ -98,6 +99,19 @@ impl Values {
         self.taken.clear();
     }
 
+    /// Notes what is visible.
+    pub(super) fn show(&mut self, revisions: Revisions, versions: &Versions) {
+        self.visible = revisions;
+        self.versions =
+            self.inputs.keys().filter_map(|name| versions.get(name.as_str())).map(SmolStr::from).collect();
+    }
+
+    /// Returns what the sources call what is visible, by the secrets' names; nothing where the application may not work with it.
+    pub(super) fn versions(&self) -> Versions {
+        let versions = self.inputs.keys().zip(&self.versions);
+        versions.map(|(name, version)| (name.to_string(), version.to_string())).collect()
+    }
+
     /// Notes that what is visible is what the application works with.
     pub(super) fn commit(&mut self) {
         self.base = self.visible.iter().map(|revision| (*revision, None)).collect();
@@ -107,10 +121,8 @@ impl Values {
     /// Says which versions are behind what is visible, which the application works with.
     pub(super) fn acknowledge(&self) {
         let Some(in_use) = &self.in_use else { return };
-        let said = self.inputs.iter().filter(|(_, input)| input.config.acknowledge);
-        let versions = said.filter_map(|(name, input)| {
-            Some((input.config.reference.whole(), self.versions.get(name)?.clone()))
-        });
+        let said = self.inputs.values().zip(&self.versions).filter(|(input, _)| input.config.acknowledge);
+        let versions = said.map(|(input, version)| (input.config.reference.whole(), version.to_string()));
         in_use.send_modify(|in_use| in_use.extend(versions));
     }
 
@@ -163,7 +175,7 @@ impl Values {
 
 /// Returns the versions of secrets, by their names.
 pub(super) fn versions(secrets: &Secrets) -> Versions {
-    secrets.iter().map(|(name, secret)| (name.clone(), secret.version().to_string())).collect()
+    secrets.iter().map(|(name, secret)| (name.to_string(), secret.version().to_string())).collect()
 }
 
 /// How long the other secrets of a delivery are waited for after one changed.
