@@ -10,11 +10,10 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
 
 use super::outgoing::Outgoing;
 use super::shared::{Bell, Shared};
-use super::turns::Waiting;
+use super::steps::{Stepped, Steps};
 use super::{Keeper, KeeperHandle, Need, Pace, Source, Tending};
 use crate::client::Client;
 use crate::clock::{Clock, later};
@@ -32,27 +31,12 @@ pub struct Keepers {
     places: Vec<Place>,
     /// When the secrets that rest need something, by their places.
     queue: BTreeSet<(Timestamp, usize)>,
-    under_way: JoinSet<()>,
-    stepped: (mpsc::UnboundedSender<Stepped>, mpsc::UnboundedReceiver<Stepped>),
-    /// Those that have not begun, by provider.
-    waiting: BTreeMap<String, Waiting<Stepped>>,
+    steps: Steps,
     hints: FuturesUnordered<BoxFuture<'static, Option<Hint>>>,
     /// The logins that leases hang on, each once.
     logins: Vec<watch::Receiver<Parent>>,
     bells: (mpsc::UnboundedSender<usize>, mpsc::UnboundedReceiver<usize>),
-    quiet: Quiet,
     clock: Clock,
-}
-
-/// A keeper on its way from its place and back.
-type Stepped = (usize, Box<Keeper>);
-
-/// Tells when many steps were under way and none is any more.
-#[derive(Debug, Default)]
-struct Quiet {
-    under_way: usize,
-    over: usize,
-    told: Arc<Notify>,
 }
 
 /// Where the keeper of one secret is.
@@ -75,13 +59,10 @@ impl Keepers {
             sources: BTreeMap::new(),
             places: Vec::new(),
             queue: BTreeSet::new(),
-            under_way: JoinSet::new(),
-            stepped: mpsc::unbounded_channel(),
-            waiting: BTreeMap::new(),
+            steps: Steps::new(),
             hints: FuturesUnordered::new(),
             logins: Vec::new(),
             bells: mpsc::unbounded_channel(),
-            quiet: Quiet::default(),
             clock: clock.clone(),
         }
     }
@@ -135,7 +116,7 @@ impl Keepers {
 
     /// Returns what is notified when the sources of many secrets were asked, and all of them have answered.
     pub fn quiet(&self) -> Arc<Notify> {
-        Arc::clone(&self.quiet.told)
+        self.steps.quiet()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Keeper> {
@@ -157,19 +138,14 @@ impl Keepers {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
-                Some(stepped) = self.stepped.1.recv() => self.put_back(stepped),
-                Some(ended) = self.under_way.join_next() => pass_on(ended),
+                stepped = self.steps.next() => self.put_back(stepped),
                 Some(index) = self.bells.1.recv() => self.look(index),
                 Some(hint) = self.hints.next() => self.note(hint),
                 () = due(&self.clock, self.queue.first()) => self.look_at_what_is_due(),
                 login = changed(&mut self.logins) => self.look_at_leases_of(&login),
             }
         }
-        self.waiting.values().for_each(Waiting::clear);
-        while let Some(ended) = self.under_way.join_next().await {
-            pass_on(ended);
-        }
-        while let Ok((index, keeper)) = self.stepped.1.try_recv() {
+        for (index, keeper) in self.steps.finish().await {
             self.places[index].keeper = Some(keeper);
         }
         self.iter().flat_map(Keeper::leases_left).collect()
@@ -182,23 +158,9 @@ impl Keepers {
             if let Some(changes) = keeper.source.provider.changes(keeper.reference()) {
                 self.hints.push(Box::pin(hint(index, changes)));
             }
-            let provider = keeper.reference().provider().to_owned();
-            self.waiting.entry(provider).or_default().add((index, keeper));
-            self.quiet.under_way += 1;
+            self.steps.wait(index, keeper);
         }
-        // A task for each turn and not for each secret: what a secret leaves behind would come to lie between the rooms of such tasks, and keep them from being
-        // used again.
-        for waiting in self.waiting.values() {
-            for _ in 0..waiting.at_once() {
-                let (waiting, stepped) = (waiting.clone(), self.stepped.0.clone());
-                self.under_way.spawn(async move {
-                    while let Some((index, mut keeper)) = waiting.next() {
-                        keeper.begin().await;
-                        stepped.send((index, keeper)).ok();
-                    }
-                });
-            }
-        }
+        self.steps.begin();
     }
 
     /// Takes back a keeper whose step is over.
@@ -209,15 +171,14 @@ impl Keepers {
             self.logins.push(login.clone());
         }
         self.places[index].keeper = Some(keeper);
-        self.quiet.under_way -= 1;
         self.look(index);
-        self.quiet.note();
+        self.steps.note();
     }
 
     /// Looks at what a secret needs. One that has not begun, or whose step is under way, is looked at after that.
     fn look(&mut self, index: usize) {
         let place = &mut self.places[index];
-        let Some(mut keeper) = place.keeper.take() else { return };
+        let Some(keeper) = place.keeper.take() else { return };
         if let Some(due_at) = place.due_at.take() {
             self.queue.remove(&(due_at, index));
         }
@@ -226,13 +187,7 @@ impl Keepers {
                 if step == Some(Step::Ask) {
                     place.hint_at = None;
                 }
-                let stepped = self.stepped.0.clone();
-                self.under_way.spawn(async move {
-                    keeper.tend(step).await;
-                    stepped.send((index, keeper)).ok();
-                });
-                self.quiet.under_way += 1;
-                return;
+                return self.steps.take(index, keeper, step);
             }
             Need::At(at) => {
                 self.queue.insert((at, index));
@@ -270,30 +225,8 @@ impl Keepers {
     }
 }
 
-impl Quiet {
-    /// Notes that one more step is over.
-    fn note(&mut self) {
-        self.over += 1;
-        if self.under_way == 0 {
-            if self.over >= MANY {
-                self.told.notify_one();
-            }
-            self.over = 0;
-        }
-    }
-}
-
-/// How many steps are many.
-const MANY: usize = 100;
 /// How long a burst of change hints may take to end before the source is read: an editor writes a file in several steps.
 pub(super) const SETTLE: Duration = Duration::from_millis(50);
-
-/// Passes a panic in a step on: nobody would keep its secret any more.
-fn pass_on(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        std::panic::resume_unwind(error.into_panic());
-    }
-}
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A dropped sender stops the keepers, too.

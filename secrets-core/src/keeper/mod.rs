@@ -15,8 +15,8 @@ mod keepers;
 mod outgoing;
 pub(crate) mod record;
 mod shared;
+mod steps;
 mod tend;
-mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;

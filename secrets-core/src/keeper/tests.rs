@@ -1,5 +1,5 @@
 use super::keepers::SETTLE;
-use super::turns::Waiting;
+use super::steps::Waiting;
 use super::*;
 use crate::config::ProviderConfig;
 use crate::environment::Environment;
