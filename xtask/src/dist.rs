@@ -170,9 +170,8 @@ pub(crate) const PROGRAMS: [Program; 2] = [
     Program { name: "keywheel", package: "keywheel-sidecar", folder: "sidecar" },
     Program { name: "keywheel-operator", package: "keywheel-operator", folder: "operator" },
 ];
-/// No library of the host's; relocations in a bit each, in place of 24 bytes; and no more tables for unwinding than must be, in programs that abort.
-const FLAGS: [&str; 3] =
-    ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs", "-Cforce-unwind-tables=no"];
+/// No library of the host's; and relocations in a bit each, in place of 24 bytes.
+const FLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs"];
 const SUMS: &str = "SHA256SUMS";
 /// The section that scanners look for.
 const LISTED: &str = ".dep-v0";
