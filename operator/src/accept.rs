@@ -1,12 +1,15 @@
 //! Takes connections: bounded in number, in time and for each peer, each a task that is waited for.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -97,9 +100,18 @@ impl Connection {
     async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, watcher: Watcher) {
         let has_asked = Arc::new(AtomicBool::new(false));
         let (asks, router) = (Arc::clone(&has_asked), TowerToHyperService::new(self.service.router.clone()));
+        let (places, own) = (Arc::clone(&self.places), Arc::clone(&self.peer.places));
         let answering = service_fn(move |request| {
             asks.store(true, Ordering::Relaxed);
-            router.call(request)
+            let (places, own, answer) = (Arc::clone(&places), Arc::clone(&own), router.call(request));
+            async move {
+                let mut response = answer.await?;
+                // Others wait for this place.
+                if places.available_permits() == 0 || own.available_permits() == 0 {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -213,6 +225,19 @@ mod tests {
             let mut other = connect("127.0.0.3", address).await;
             other.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
             assert!(rest(other).await.ends_with("here\n"));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn where_no_place_is_free_each_is_for_one_question() {
+        beside(async |address| {
+            for _ in 0..2 * WAITING {
+                let mut stream = connect("127.0.0.2", address).await;
+                stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                let answer = timeout(FIRST, rest(stream)).await.expect("the connection stays");
+                assert!(answer.contains("connection: close") && answer.ends_with("here\n"), "{answer}");
+            }
         })
         .await;
     }

@@ -88,5 +88,5 @@ fn refused(status: StatusCode, reason: &str) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
-/// An API server asks 200 times at once, at most. A connection takes 25 kB, and with more of them nobody would be answered any sooner.
+/// A connection takes 25 kB, and with more of them nobody would be answered any sooner. Where others wait for a place, one is for a single question.
 const MOST: (usize, usize) = (400, 100);
