@@ -106,7 +106,7 @@ impl Connection {
             let (places, own, answer) = (Arc::clone(&places), Arc::clone(&own), router.call(request));
             async move {
                 let mut response = answer.await?;
-                // Others wait for this place.
+                // No place is free: others may wait for this one.
                 if places.available_permits() == 0 || own.available_permits() == 0 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }

@@ -257,7 +257,7 @@ impl Delivery {
         let staged = self.target.stage(Payload::default(), Sources::new()).await?;
         if let Some((staged, _)) = staged {
             self.publish(staged, Content::of(&Payload::default()), Versions::new(), false).await?;
-            self.values.go_back();
+            self.values.withdraw();
             error!(delivery = self.name(), error = %refusal, on_forbidden = ?OnForbidden::Delete, "took the files away");
             self.audit(&Versions::new(), "withdrawn");
             let outcome = self.note(Event::Published).await;

@@ -126,6 +126,11 @@ impl Values {
         in_use.send_modify(|in_use| in_use.extend(versions));
     }
 
+    /// Notes that the application may not work with what was visible.
+    pub(super) fn withdraw(&mut self) {
+        self.versions.clear();
+    }
+
     /// Notes that what the application works with is visible again.
     pub(super) fn go_back(&mut self) {
         self.versions.clear();
