@@ -48,23 +48,27 @@ fn a_file_is_whole_whenever_its_rotator_is_killed() {
     let file = folder.path().join("orders.json");
     fs::write(&file, json!({"password": "first", "port": 5432}).to_string()).unwrap();
     let configuration = configuration("", &format!("file://{}", file.display()));
-    let begun = wait::monotonic();
-    let whole = Launch::new("rotate").config(&configuration).arg("--now").output();
-    let took = wait::monotonic() - begun;
-    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let timed = || {
+        let begun = wait::monotonic();
+        let whole = Launch::new("rotate").config(&configuration).arg("--now").output();
+        assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+        wait::monotonic() - begun
+    };
+    let took = (0..3).map(|_| timed()).min().unwrap();
     finish(&configuration, "without a kill");
     let left = names(folder.path());
-    let (moments, mut kills, mut published) = (soak::count(12, 120), 0, BTreeSet::new());
-    for moment in 0..moments {
+    // Each is killed a little later than the one before, until one comes to its end: how long that takes is not the same twice.
+    let (steps, mut kills, mut published) = (soak::count(12, 120), 0, BTreeSet::new());
+    loop {
         let begun = wait::monotonic();
-        let after = took.mul_f64(moment as f64 / moments as f64);
+        let after = took.mul_f64(f64::from(kills) / steps as f64);
         let what = format!("killed after {after:?}");
         let rotator = Launch::new("rotate").config(&configuration).arg("--now").start();
         // A step takes a millisecond or two: nothing that polls would meet it.
         while wait::monotonic() - begun < after && rotator.process().ended().is_none() {
             std::hint::spin_loop();
         }
-        kills += usize::from(rotator.process().ended().is_none());
+        let ended = rotator.process().ended().is_some();
         rotator.process().kill();
         let read = || serde_json::from_slice::<Value>(&fs::read(&file).unwrap());
         is_whole(&read().unwrap_or_else(|error| panic!("{what}: {error}")), &what);
@@ -73,9 +77,13 @@ fn a_file_is_whole_whenever_its_rotator_is_killed() {
         is_whole(&now, &what);
         published.insert(now["password"].to_string());
         assert_eq!(names(folder.path()), left, "{what}: something was left behind");
+        if ended {
+            break;
+        }
+        kills += 1;
     }
-    eprintln!("{kills} kills at {moments} moments, {} values", published.len());
-    assert!(kills * 2 > moments && published.len() > 1, "{kills} kills, {} values", published.len());
+    eprintln!("{kills} kills, {} values", published.len());
+    assert!(kills > 1 && published.len() > 1, "{kills} kills, {} values", published.len());
 }
 
 #[test]
