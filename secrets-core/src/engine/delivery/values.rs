@@ -187,3 +187,17 @@ pub(super) fn versions(secrets: &Secrets) -> Versions {
 const SETTLE_WITHIN: Duration = Duration::from_millis(500);
 /// How many other secrets are asked then; beyond it a change would cost more requests than it is worth.
 const SETTLE_AT_MOST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawal_leaves_what_counts_as_visible() {
+        let mut values = Values::new(Inputs::default());
+        values.show(vec![3], &Versions::new());
+        values.versions = vec!["7".into()];
+        values.withdraw();
+        assert_eq!((values.visible, values.versions), (vec![3], Vec::new()));
+    }
+}
