@@ -158,7 +158,8 @@ async fn a_lease_never_lapses_and_costs_no_more_values_than_its_longest_life_for
     stays_good(&run, 300 * SECOND).await;
     let loans = memory.loans();
     assert!((15..=16).contains(&loans.minted), "{} values in 300 s of 20 s each", loans.minted);
-    assert!(loans.renewed >= 40 && loans.renewed <= 4 * loans.minted, "{loans:?}");
+    // Six seconds are extended after 3.6 at the soonest: five times in twenty.
+    assert!(loans.renewed >= 40 && loans.renewed <= 5 * loans.minted, "{loans:?}");
     // Nobody holds the secret here: what was replaced is given back at once.
     assert_eq!(loans.revoked.len(), loans.minted - 1);
 }
