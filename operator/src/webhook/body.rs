@@ -38,19 +38,22 @@ impl Room {
     }
 
     async fn read_on(&self, mut body: Body) -> Result<Read, (StatusCode, &'static str)> {
-        let (mut bytes, mut room) = (Vec::new(), None::<OwnedSemaphorePermit>);
+        let (mut bytes, mut room, mut length) = (Vec::new(), None::<OwnedSemaphorePermit>, 0);
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             let broken = |_| (StatusCode::BAD_REQUEST, "the body could not be read");
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            if bytes.len() + data.len() > LARGEST {
-                return Err((
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body is larger than 4 MiB, which no review is",
-                ));
+            length += data.len();
+            if length > MOST {
+                break;
+            }
+            if length > LARGEST {
+                // Whoever is cut off while it sends does not hear why.
+                (bytes, room) = (Vec::new(), None);
+                continue;
             }
             // Never closed, and a frame has less than the largest body.
-            let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            if let Ok(more) = Arc::clone(&self.0).acquire_many_owned(length).await {
+            let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            if let Ok(more) = Arc::clone(&self.0).acquire_many_owned(more).await {
                 match &mut room {
                     Some(room) => room.merge(more),
                     None => room = Some(more),
@@ -58,17 +61,28 @@ impl Room {
             }
             bytes.extend_from_slice(&data);
         }
+        if length > LARGEST {
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 4 MiB, which no review is"));
+        }
         Ok(Read { bytes, _room: room })
     }
 }
 
 /// The API server itself takes requests of up to 3 MiB.
 const LARGEST: usize = 4 << 20;
+/// How much is there at once, and how much is read of one that is too large.
 const MOST: usize = 16 << 20;
 const WITHIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use axum::body::Bytes;
+    use hyper::body::Frame;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -84,5 +98,33 @@ mod tests {
         assert_eq!(room.read(large()).await.unwrap().bytes.len(), LARGEST);
         let larger = room.read(Body::from(vec![b' '; LARGEST + 1])).await;
         assert_eq!(larger.unwrap_err().0, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_too_large_is_read_to_its_end_within_bounds() {
+        for (sent, read) in [(10, 10), (100, 17)] {
+            let left = Arc::new(AtomicUsize::new(sent));
+            let frames = Frames(Arc::clone(&left));
+            let refused = Room::default().read(Body::new(frames)).await.unwrap_err();
+            assert_eq!(refused.0, StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(sent - left.load(Ordering::Relaxed), read, "of {sent} MiB");
+        }
+    }
+
+    /// A body of so many MiB.
+    struct Frames(Arc<AtomicUsize>);
+
+    impl hyper::body::Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            Poll::Ready((left > 0).then(|| Ok(Frame::data(vec![b' '; 1 << 20].into()))))
+        }
     }
 }
