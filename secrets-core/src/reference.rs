@@ -199,7 +199,7 @@ pub enum ReferenceError {
 
 /// Which field of a secret: an exact name, else a dotted path, else, when it begins with `/`, a JSON pointer.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
-pub struct FieldPath(String);
+pub struct FieldPath(Box<str>);
 
 impl FieldPath {
     /// Returns the text after `#`.
@@ -321,7 +321,7 @@ mod tests {
             name in "[a-z%&=]{1,5}", value in "[a-z+ &=#%?]{0,8}", field in "[a-z./#]{1,8}",
         ) {
             let whole = Whole { provider: "vault".into(), path: path.into(), parameters: [(name, value)].into() };
-            let text = SecretRef { whole: Arc::new(whole), field: Some(FieldPath(field)) };
+            let text = SecretRef { whole: Arc::new(whole), field: Some(FieldPath(field.into())) };
             prop_assert_eq!(text.to_string().parse::<SecretRef>(), Ok(text));
         }
     }

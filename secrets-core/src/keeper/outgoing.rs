@@ -11,8 +11,17 @@ use crate::schedule::renew_after;
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     leases: Vec<(u64, Lease)>,
+    /// Of the thousands of these that there are, few have one.
+    retry: Option<Box<Retry>>,
+}
+
+/// What an attempt that failed has wait.
+#[derive(Debug)]
+struct Retry {
+    /// How often in a row that was.
     failures: u32,
-    retry_at: Option<Timestamp>,
+    /// When the next attempt may be made.
+    at: Timestamp,
 }
 
 impl Outgoing {
@@ -37,16 +46,15 @@ impl Outgoing {
     /// Returns a lease that may be ended now: nobody relies on it, and it has not ended by itself.
     pub(super) fn releasable(&mut self, holders: &Holders, now: Timestamp) -> Option<Lease> {
         self.leases.retain(|(_, lease)| lease.term.ends_at().is_none_or(|end| end > now));
-        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
+        if self.waits(now) {
             return None;
         }
-        self.retry_at = None;
         self.leases.iter().find(|(revision, _)| holders.are_past(*revision)).map(|(_, lease)| lease.clone())
     }
 
     /// Returns a lease that somebody relies on and that is to be extended now.
     pub(super) fn renewable(&self, holders: &Holders, now: Timestamp) -> Option<Lease> {
-        if self.retry_at.is_some_and(|retry_at| now < retry_at) {
+        if self.waits(now) {
             return None;
         }
         let is_due = |(revision, lease): &&(u64, Lease)| {
@@ -65,18 +73,22 @@ impl Outgoing {
     /// Notes that `lease` needs no more care.
     pub(super) fn ended(&mut self, lease: &Lease) {
         self.leases.retain(|(_, outgoing)| outgoing.id != lease.id);
-        (self.failures, self.retry_at) = (0, None);
+        self.retry = None;
     }
 
-    /// Notes that a lease could not be ended; returns how often that happened in a row.
-    pub(super) fn failed(&mut self) -> u32 {
-        self.failures += 1;
-        self.failures
+    /// Returns how often in a row a lease could not be ended or extended.
+    pub(super) fn failures(&self) -> u32 {
+        self.retry.as_ref().map_or(0, |retry| retry.failures)
     }
 
-    /// Has the next attempt wait until `at`.
-    pub(super) fn retry_at(&mut self, at: Timestamp) {
-        self.retry_at = Some(at);
+    /// Notes that it could not once more, and has the next attempt wait until `at`.
+    pub(super) fn failed(&mut self, at: Timestamp) {
+        self.retry = Some(Box::new(Retry { failures: self.failures() + 1, at }));
+    }
+
+    /// Tells whether the next attempt is later than `now`.
+    fn waits(&self, now: Timestamp) -> bool {
+        self.retry.as_ref().is_some_and(|retry| now < retry.at)
     }
 
     /// Returns when a lease is to be ended or extended next, an attempt that failed included; none where none is.
@@ -86,7 +98,7 @@ impl Outgoing {
             false => renew_at(lease),
         };
         let due_at = self.leases.iter().filter_map(due_at).min()?;
-        Some(self.retry_at.map_or(due_at, |retry_at| retry_at.max(due_at)))
+        Some(self.retry.as_ref().map_or(due_at, |retry| retry.at.max(due_at)))
     }
 }
 
@@ -142,8 +154,8 @@ mod tests {
     #[test]
     fn nothing_waits_for_a_retry_that_nobody_needs_any_more() {
         let (holders, mut outgoing) = (Holders::default(), Outgoing::resumed(vec![lease("a", 5)]));
-        assert_eq!(outgoing.failed(), 1);
-        outgoing.retry_at(at(10));
+        outgoing.failed(at(10));
+        assert_eq!(outgoing.failures(), 1);
         assert_eq!(outgoing.due_at(&holders), Some(at(10)));
         assert_eq!(outgoing.releasable(&holders, at(10)), None);
         assert_eq!(outgoing.due_at(&holders), None, "the loop would run hot");

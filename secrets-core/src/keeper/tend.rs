@@ -258,10 +258,10 @@ impl Keeper {
 
     /// Has the next attempt at a lease of a replaced value wait.
     fn put_off(&mut self, error: &Error) {
-        let count = self.tending.outgoing.failed();
+        let count = self.tending.outgoing.failures() + 1;
         let failure = Failure { temporary: true, count, retry_after: error.retry_after() };
         let wait = schedule::after_failure(failure, self.pace.after_failure(), fastrand::f64());
-        self.tending.outgoing.retry_at(later(self.source.clock.now(), wait));
+        self.tending.outgoing.failed(later(self.source.clock.now(), wait));
     }
 
     fn current(&self) -> Option<(Arc<Secret>, Upkeep)> {
