@@ -30,11 +30,7 @@ pub(crate) fn give_back() {
 
 /// Gives back freed memory alone.
 pub(crate) fn give_back_heap() {
-    // SAFETY: the allocator takes care of itself.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    crate::ALLOCATOR.0.give_back();
 }
 
 /// Has the kernel forget the read-only segments of one object: they are as in its file, from which they come back. The first object is the program; libraries

@@ -8,6 +8,7 @@ mod endpoint;
 mod endpoints;
 mod exit;
 mod footprint;
+mod heap;
 mod helper;
 mod itself;
 mod logging;
@@ -27,11 +28,12 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
+use crate::heap::Heap;
 use crate::traces::Traces;
 
 /// Freed memory is wiped, also that of libraries which copy a value on its way.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+static ALLOCATOR: ZeroAlloc<Heap> = ZeroAlloc(Heap::new());
 
 fn main() -> ExitCode {
     footprint::share_one_heap();

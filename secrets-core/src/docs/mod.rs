@@ -371,3 +371,17 @@ pub mod adr_0027_small_core_and_adapters {}
 ///
 /// **Price.** A new key is written twice, and the test says so. What goes together is in the schema only where it is plain (one of several keys); the rest is `keywheel check`'s to say.
 pub mod adr_0028_schema {}
+
+/// # 29. The sidecar's heap has pages of one size
+///
+/// **Decision.** The program's allocator, under the one that wipes what is freed, keeps things of up to 2 KiB itself: pages of 4 KiB, each cut into slots of one size, a multiple of 16 bytes. Which slots are
+/// taken is in bit maps apart from the pages. The first free slot of a page with room is taken; a page that nothing is on any more is given back to the kernel when the agent rests. Everything larger, and what C
+/// libraries allocate, is the system's. A slot that is freed twice, or at another place or size than it was taken, ends the program. The library leaves the choice to its program.
+///
+/// **Why.** A start makes and frees some thousands of small things for each secret and keeps a dozen. In a heap for all sizes those lie between what was freed, on pages that are never empty again: of the
+/// memory of a thousand secrets a third was such holes, and it came and went with the order in which answers came. In pages of one size the next of its size goes into the hole; they are 93 to 97 % full after a start.
+/// Crates for this want their memory ahead, keep pages for each thread, or are C libraries.
+///
+/// **Price.** Two hundred lines with `unsafe`, and one lock for all threads, of which only those that write files are more than one. Where the kernel's pages are larger than 4 KiB nothing is given back. Slots are used
+/// again at once, in a known order: it is no defence against a use after free, which safe Rust is.
+pub mod adr_0029_pages_of_one_size {}
