@@ -42,37 +42,76 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        lock(class_of(self.len)).free.push(Free(self.start));
+        lock(class_of(self.len)).put_back(self.start);
     }
 }
 
-/// Slots of one size.
+/// Slots of one size. The first chunk with room is used first, so that the others become empty.
 struct Class {
-    free: Vec<Free>,
-    /// Kept for ever: what was needed once is needed again.
-    chunks: Vec<Pages>,
+    chunks: Vec<Chunk>,
 }
-
-struct Free(NonNull<u8>);
-
-// SAFETY: nobody has a free slot but its class.
-unsafe impl Send for Free {}
 
 impl Class {
     const fn new() -> Self {
-        Self { free: Vec::new(), chunks: Vec::new() }
+        Self { chunks: Vec::new() }
     }
 
     /// Takes one of the slots, which have that size.
     fn take(&mut self, size: usize) -> io::Result<NonNull<u8>> {
-        if self.free.is_empty() {
-            let chunk = Pages::map(CHUNK)?;
-            let slots = chunk.len() / size;
-            // SAFETY: each offset is within the chunk.
-            self.free.extend((0..slots).map(|slot| Free(unsafe { chunk.start().add(slot * size) })));
-            self.chunks.push(chunk);
+        if let Some(slot) = self.chunks.iter_mut().find_map(Chunk::take) {
+            return Ok(slot);
         }
-        self.free.pop().map(|free| free.0).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+        let mut chunk = Chunk::map(size)?;
+        let slot = chunk.take();
+        self.chunks.push(chunk);
+        slot.ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Takes a slot back. One chunk that nobody has anything of stays: what was needed once is needed again.
+    fn put_back(&mut self, slot: NonNull<u8>) {
+        let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.has(slot)) else { return };
+        chunk.put_back(slot);
+        if chunk.is_unused() && self.chunks.iter().filter(|chunk| chunk.is_unused()).count() > 1 {
+            self.chunks.retain(|chunk| !chunk.has(slot));
+        }
+    }
+}
+
+/// Pages that are cut into slots.
+struct Chunk {
+    pages: Pages,
+    size: usize,
+    /// The numbers of the slots that nobody has.
+    free: Vec<u16>,
+}
+
+impl Chunk {
+    fn map(size: usize) -> io::Result<Self> {
+        let pages = Pages::map(CHUNK)?;
+        let free = (0..pages.len() / size).filter_map(|slot| u16::try_from(slot).ok()).rev().collect();
+        Ok(Self { pages, size, free })
+    }
+
+    fn take(&mut self) -> Option<NonNull<u8>> {
+        let slot = usize::from(self.free.pop()?);
+        // SAFETY: each slot is within the pages.
+        Some(unsafe { self.pages.start().add(slot * self.size) })
+    }
+
+    fn put_back(&mut self, slot: NonNull<u8>) {
+        self.free.extend(u16::try_from(self.offset(slot) / self.size));
+    }
+
+    fn has(&self, slot: NonNull<u8>) -> bool {
+        self.offset(slot) < self.pages.len()
+    }
+
+    fn offset(&self, slot: NonNull<u8>) -> usize {
+        slot.addr().get().wrapping_sub(self.pages.start().addr().get())
+    }
+
+    fn is_unused(&self) -> bool {
+        self.free.len() == self.pages.len() / self.size
     }
 }
 
@@ -91,4 +130,25 @@ fn class_of(len: usize) -> usize {
 fn lock(class: usize) -> MutexGuard<'static, Class> {
     // A panic cannot leave a class half changed.
     ARENA[class].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_that_nobody_has_anything_of_are_unmapped_but_one() {
+        const SIZE: usize = 1024;
+        let slots = CHUNK / SIZE;
+        let mut class = Class::new();
+        let mut taken: Vec<_> = (0..4 * slots).map(|_| class.take(SIZE).unwrap()).collect();
+        assert_eq!(class.chunks.len(), 4);
+        let last = taken.split_off(slots);
+        last.into_iter().for_each(|slot| class.put_back(slot));
+        assert_eq!(class.chunks.len(), 2, "one is full, and one is there for the next");
+        class.put_back(taken[0]);
+        assert_eq!(class.take(SIZE).unwrap(), taken[0], "the first one with room is used first");
+        taken.into_iter().for_each(|slot| class.put_back(slot));
+        assert_eq!(class.chunks.len(), 1);
+    }
 }
