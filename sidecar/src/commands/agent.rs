@@ -61,12 +61,14 @@ async fn run(
     let rest = async {
         // A start that fails goes on trying; it rests meanwhile.
         beginning.wait(REST).await.ok();
-        // The connections that it was made with are closed by then.
         let clock = clock();
-        clock.sleep_until(clock.instant() + SETTLE).await;
+        // The connections that it was made with are closed by then; after many polls as well.
+        let settle = || clock.sleep_until(clock.instant() + SETTLE);
+        settle().await;
         footprint::give_back();
         loop {
             quiet.notified().await;
+            settle().await;
             footprint::give_back_heap();
         }
     };
