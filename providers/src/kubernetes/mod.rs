@@ -1,15 +1,17 @@
 //! The cluster that a pod runs in: rolls out the workload that the pod is of, and has tokens of service accounts issued.
 
+mod connect;
 mod rollout;
 mod token;
 
-use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
-use http::Uri;
 use keywheel_core::environment::Environment;
 use keywheel_core::needs::Needs;
-use keywheel_core::{Error, ErrorKind, Result, names};
-use kube::{Client, Config};
+use keywheel_core::{Error, ErrorKind, Result};
+use kube::Client;
+
+use self::connect::Way;
 
 pub use self::rollout::Pod;
 pub use self::token::{AccountTokens, TokenRequest};
@@ -35,39 +37,14 @@ impl Purpose {
     /// Finds the way to the cluster as it is at this moment: nothing is read before, and nothing is kept.
     ///
     /// # Errors
-    /// This is no pod, or its API server's host is not found.
+    /// This is no pod.
     async fn connect(self) -> Result<Client> {
-        let outside = || {
+        let read = || Way::read(&Environment::of_process(), Path::new(SERVICE_ACCOUNT))?.client();
+        let client = tokio::task::spawn_blocking(read).await.ok().flatten();
+        client.ok_or_else(|| {
             let reason = "this is no pod of a cluster, or one without a service account's token";
             self.failed(reason).with_help("it takes a pod whose `automountServiceAccountToken` is true")
-        };
-        let read = tokio::task::spawn_blocking(Config::incluster).await;
-        let mut config = read.ok().and_then(std::result::Result::ok).ok_or_else(outside)?;
-        self.find(&mut config).await?;
-        Client::try_from(config).map_err(|_| outside())
-    }
-
-    /// Puts an address in the place of the API server's name, which the client would ask the C library for; the certificate is still looked at for the
-    /// name.
-    async fn find(self, config: &mut Config) -> Result<()> {
-        let server = config.cluster_url.clone();
-        let Some(name) =
-            server.host().filter(|host| host.parse::<IpAddr>().is_err() && !host.starts_with('['))
-        else {
-            return Ok(());
-        };
-        let unknown = || {
-            let reason = "the host of the cluster's API server was not found";
-            self.away(ErrorKind::Unavailable, reason).with("host", name)
-        };
-        let found = names::addresses(name).await.map_err(|_| unknown())?;
-        let address = found.first().ok_or_else(unknown)?;
-        let mut parts = server.clone().into_parts();
-        let authority = SocketAddr::new(*address, server.port_u16().unwrap_or(443)).to_string();
-        parts.authority = Some(authority.parse().map_err(|_| unknown())?);
-        config.cluster_url = Uri::from_parts(parts).map_err(|_| unknown())?;
-        config.tls_server_name = Some(name.to_owned());
-        Ok(())
+        })
     }
 
     /// Says what the cluster answered, in words of our own: `allow` is what a refusal is answered with, and `missing` what there is not.
@@ -92,8 +69,7 @@ impl Purpose {
 
 /// Returns what reaching the cluster takes.
 fn needs(environment: &Environment) -> Needs {
-    let port = environment.first(&["KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS"]);
-    let port = port.and_then(|port| port.parse().ok()).unwrap_or(443);
+    let port = connect::port(environment).unwrap_or(443);
     Needs::default().with_ports([port]).with_trees([SERVICE_ACCOUNT])
 }
 
@@ -125,23 +101,6 @@ mod tests {
         ] {
             assert_eq!(refused(Unauthenticated, code), (kind, is_temporary), "{code}");
             assert_eq!(refused(Notify, code), (Notify, is_temporary), "{code}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_address_takes_the_place_of_a_name_and_the_certificate_stays_the_name_s() {
-        let purpose = Purpose { kind: ErrorKind::Notify, operation: "roll out" };
-        let found = async |url: &str| {
-            let mut config = Config::new(url.parse().unwrap());
-            purpose.find(&mut config).await.unwrap();
-            (config.cluster_url.to_string(), config.tls_server_name)
-        };
-        let (url, name) = found("https://localhost:6443").await;
-        assert!(matches!(url.as_str(), "https://127.0.0.1:6443/" | "https://[::1]:6443/"), "{url}");
-        assert_eq!(name.as_deref(), Some("localhost"));
-        assert!(found("https://localhost").await.0.ends_with(":443/"));
-        for address in ["https://10.0.0.1/", "https://[fd00::1]:6443/"] {
-            assert_eq!(found(address).await, (address.into(), None));
         }
     }
 }
