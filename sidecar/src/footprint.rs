@@ -45,7 +45,7 @@ unsafe extern "C" fn forget(object: *mut libc::dl_phdr_info, _: usize, _: *mut c
     let read_only =
         |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
     for header in headers.iter().filter(read_only) {
-        let page = rustix::param::page_size() as u64;
+        let page = page_size() as u64;
         // A page that a segment shares with the next one is left alone.
         let start = (base + header.p_vaddr).next_multiple_of(page);
         let end = (base + header.p_vaddr + header.p_filesz) / page * page;
@@ -55,4 +55,10 @@ unsafe extern "C" fn forget(object: *mut libc::dl_phdr_info, _: usize, _: *mut c
         }
     }
     ONLY_THE_FIRST
+}
+
+/// Asks the C library, which knows it from the start and allocates nothing for it; rustix would open `/proc/self/auxv` on Linux before 6.4.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: the call reads a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(usize::MAX)
 }

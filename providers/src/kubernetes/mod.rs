@@ -37,7 +37,7 @@ impl Purpose {
     /// Finds the way to the cluster as it is at this moment: nothing is read before, and nothing is kept.
     ///
     /// # Errors
-    /// This is no pod.
+    /// This is no pod, or what the kubelet gave it cannot be used.
     async fn connect(self) -> Result<Client> {
         let read = || Way::read(&Environment::of_process(), Path::new(SERVICE_ACCOUNT))?.client();
         let client = tokio::task::spawn_blocking(read).await.ok().flatten();

@@ -30,7 +30,7 @@ impl Slot {
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        // SAFETY: chunks are never unmapped, a slot has at least `len` bytes of one, and only `&mut self` writes to them.
+        // SAFETY: a chunk stays while anybody has a slot of it, which has at least `len` bytes, and only `&mut self` writes to them.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 

@@ -22,7 +22,7 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Maps at least `len` bytes: secret memory where the kernel has it, else memory that is locked and in no core dump.
     pub(super) fn map(len: usize) -> io::Result<Self> {
-        let page = rustix::param::page_size();
+        let page = page_size().ok_or(io::ErrorKind::Unsupported)?;
         let len = len.max(1).checked_next_multiple_of(page).ok_or(io::ErrorKind::OutOfMemory)?;
         Self::secret(len).or_else(|_| Self::locked(len))
     }
@@ -78,6 +78,12 @@ impl Drop for Pages {
         // SAFETY: nothing borrows from the pages any more. An error would mean that they were never mapped.
         unsafe { mm::munmap(self.start.as_ptr().cast(), self.len).ok() };
     }
+}
+
+/// Asks the C library, which knows it from the start: rustix would read `/proc/self/auxv` on Linux before 6.4, which a process that is closed to others cannot.
+fn page_size() -> Option<usize> {
+    // SAFETY: the call reads a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }
 
 const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);

@@ -108,6 +108,11 @@ impl List {
         self.first == Some(page) && unsafe { page.as_ref() }.next.is_none()
     }
 
+    pub(super) fn last(&self) -> Option<NonNull<Page>> {
+        // SAFETY: as above.
+        std::iter::successors(self.first, |page| unsafe { page.as_ref() }.next).last()
+    }
+
     pub(super) fn add(&mut self, mut page: NonNull<Page>) {
         // SAFETY: as above, and the two are not the same.
         unsafe {

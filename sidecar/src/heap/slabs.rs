@@ -6,6 +6,7 @@ use rustix::mm::{Advice, madvise};
 
 use super::page::{Class, List, PAGE, Page};
 use super::region::Region;
+use crate::footprint::page_size;
 
 /// All pages with small things.
 pub(super) struct Slabs {
@@ -67,13 +68,13 @@ impl Slabs {
 
     /// Gives the pages back to the kernel that nothing is on. Nothing is given back where the kernel's pages are larger than these.
     pub(super) fn give_back(&mut self) {
-        if rustix::param::page_size() > PAGE {
+        if page_size() > PAGE {
             return;
         }
         for open in &mut self.open {
-            // Only the last one of a class is open and empty.
+            // Where one of a class is open and empty, it is the one that was there first.
             // SAFETY: as above.
-            if let Some(page) = open.first.filter(|page| unsafe { page.as_ref() }.is_empty()) {
+            if let Some(page) = open.last().filter(|page| unsafe { page.as_ref() }.is_empty()) {
                 open.remove(page);
                 self.empty.add(page);
             }
@@ -132,14 +133,28 @@ mod tests {
             }
         }
         slabs.give_back();
-        let open: Vec<usize> = (0..Class::COUNT).filter(|index| slabs.open[*index].first.is_some()).collect();
-        assert!(open == [0] && slabs.empty.first.is_none(), "{open:?}");
+        let is_open = |slabs: &Slabs, index: usize| slabs.open[index].first.is_some();
+        let open: Vec<usize> = (0..Class::COUNT).filter(|index| is_open(&slabs, *index)).collect();
+        let are_larger = page_size() > PAGE;
+        assert!(are_larger || open == [0] && slabs.empty.first.is_none(), "{open:?}");
         for (memory, _) in all {
             // SAFETY: pages stay mapped.
             let byte = unsafe { memory.read() };
-            let is_beside = memory.addr() / PAGE == kept.addr() / PAGE;
-            assert_eq!(byte == 1, is_beside || rustix::param::page_size() > PAGE);
+            assert_eq!(byte == 1, are_larger || memory.addr() / PAGE == kept.addr() / PAGE);
         }
+    }
+
+    #[test]
+    fn the_last_page_of_a_class_is_given_back_from_behind_others() {
+        let (mut slabs, large) = (Slabs::new(), class(2048, 1).unwrap());
+        let [a, b, c, _] = [(); 4].map(|()| slabs.take(large));
+        for memory in [a, b, c] {
+            // SAFETY: it is used no more.
+            unsafe { slabs.put_back(memory, large) };
+        }
+        slabs.give_back();
+        let open = &slabs.open[large.index()];
+        assert!(page_size() > PAGE || open.first.is_some() && open.first == open.last());
     }
 
     proptest! {
