@@ -3,18 +3,15 @@
 use anyhow::Result;
 
 use crate::real_parts::RealParts;
-use crate::{command, packages, workspace};
+use crate::{command, dist, packages, workspace};
 
-/// Builds the release program, unless `KEYWHEEL_BIN` names one, and hands over to the bench of `keywheel-tests`, which measures.
+/// Builds the program as it is passed on, unless `KEYWHEEL_BIN` names one, and hands over to the bench of `keywheel-tests`, which measures.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     packages::ensure()?;
     let parts = RealParts::bring()?;
     let program: std::path::PathBuf = match std::env::var_os("KEYWHEEL_BIN") {
         Some(program) => program.into(),
-        None => {
-            command::run(workspace::cargo().args(["build", "--release", "--package=keywheel-sidecar"]))?;
-            workspace::target().join("release/keywheel")
-        }
+        None => dist::keywheel()?,
     };
     let mut bench = workspace::cargo();
     bench.args(["run", "--quiet", "--package=keywheel-tests", "--bin=bench", "--"]).args(arguments);

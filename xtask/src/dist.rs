@@ -11,33 +11,39 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::tools::AUDITABLE;
-use crate::{command, materials, workspace};
+use crate::{command, materials, order, workspace};
 
-/// Builds the programs and their bills of materials into `target/dist`; with `--verify`, also from a copy in another folder, which has to
-/// yield the same bytes.
+/// Builds the programs and their bills of materials into `target/dist`, or one of them; with `--verify`, also from a copy in another folder, which
+/// has to yield the same bytes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let verify = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => false,
-        ["--verify"] => true,
-        _ => bail!("usage: cargo xtask dist [--verify]"),
+    let mut names: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let verify = names.first() == Some(&"--verify");
+    names.drain(..usize::from(verify));
+    let programs = match names[..] {
+        [] => Some(&PROGRAMS[..]),
+        [name] => PROGRAMS.iter().position(|program| program.name == name).map(|at| &PROGRAMS[at..=at]),
+        _ => None,
     };
-    let folder = make(verify)?;
+    let programs = programs.context("usage: cargo xtask dist [--verify] [keywheel|keywheel-operator]")?;
+    let folder = make(programs, verify)?;
     println!("{}", fs::read_to_string(folder.join(SUMS))?.trim_end());
     Ok(())
 }
 
-/// Makes all that is passed on, and returns the folder that has it.
-pub(crate) fn make(verify: bool) -> Result<PathBuf> {
+/// Makes all that is passed on of `programs`, and returns the folder that has it.
+pub(crate) fn make(programs: &[Program], verify: bool) -> Result<PathBuf> {
     let (root, target) = (workspace::root(), workspace::target());
     let host = host()?;
     let folder = target.join("dist");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let built = Build { root: &root, target: &target.join("static") }.run(&host)?;
+    let built =
+        Build { root: &root, target: &target.join("static"), is_ordered: true }.run(programs, &host)?;
     if verify {
         let elsewhere = tempfile::tempdir_in(&target).context("cannot make a temporary folder")?;
         let copy = elsewhere.path().join("copy");
         workspace::copy(&root, &copy)?;
-        let again = Build { root: &copy, target: &elsewhere.path().join("target") }.run(&host)?;
+        let again = Build { root: &copy, target: &elsewhere.path().join("target"), is_ordered: true }
+            .run(programs, &host)?;
         for (one, other) in built.iter().zip(&again) {
             let (digest, other) = (digest(&fs::read(one)?), digest(&fs::read(other)?));
             ensure!(
@@ -49,23 +55,37 @@ pub(crate) fn make(verify: bool) -> Result<PathBuf> {
         }
     }
 
-    let mut sums = String::new();
-    for (program, path) in PROGRAMS.iter().zip(&built) {
-        let bytes = fs::read(path)?;
+    for (program, path) in programs.iter().zip(&built) {
         let to = folder.join(program.name);
         fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
-        let materials = materials::list(program, &host)?;
-        let bill = format!("{}.cdx.json", program.name);
-        fs::write(folder.join(&bill), &materials).context("cannot write the bill of materials")?;
-        sums.push_str(&format!(
-            "{}  {}\n{}  {bill}\n",
-            digest(&bytes),
-            program.name,
-            digest(materials.as_bytes())
-        ));
+        fs::write(folder.join(program.bill()), materials::list(program, &host)?)
+            .context("cannot write the bill of materials")?;
+    }
+    let mut sums = String::new();
+    for name in PROGRAMS.iter().flat_map(|program| [program.name.to_owned(), program.bill()]) {
+        // Another program may be there from another time.
+        if let Ok(bytes) = fs::read(folder.join(&name)) {
+            sums.push_str(&format!("{}  {name}\n", digest(&bytes)));
+        }
     }
     fs::write(folder.join(SUMS), sums).context("cannot write the checksums")?;
     Ok(folder)
+}
+
+/// Builds the program `keywheel` as it is passed on, and returns its path.
+pub(crate) fn keywheel() -> Result<PathBuf> {
+    let target = workspace::target().join("static");
+    let build = Build { root: &workspace::root(), target: &target, is_ordered: true };
+    build.run(&PROGRAMS[..1], &host()?)?.pop().context("one program is built")
+}
+
+/// Builds the program `keywheel` with the names of its functions, in no order, and returns its path.
+pub(crate) fn with_symbols() -> Result<PathBuf> {
+    let (host, [keywheel, _]) = (host()?, &PROGRAMS);
+    let target = workspace::target().join("order");
+    let build = Build { root: &workspace::root(), target: &target, is_ordered: false };
+    command::run(&mut build.command(keywheel, &host)?)?;
+    Ok(build.program(keywheel, &host))
 }
 
 /// A program that is passed on.
@@ -79,54 +99,75 @@ pub(crate) struct Program {
     pub(crate) folder: &'static str,
 }
 
+impl Program {
+    /// Returns the name of its bill of materials.
+    fn bill(&self) -> String {
+        format!("{}.cdx.json", self.name)
+    }
+}
+
 /// A build from one folder into another.
 struct Build<'a> {
     root: &'a Path,
     target: &'a Path,
+    /// Whether the functions are in their order, and have no names; otherwise it is the other way round.
+    is_ordered: bool,
 }
 
 impl Build<'_> {
-    /// Builds for `host` and returns the programs' paths.
+    /// Builds `programs` for `host` and returns their paths.
     ///
     /// # Errors
     ///
     /// A build fails, or a program has a path of this machine in it, or no list of what it was built from.
-    fn run(&self, host: &str) -> Result<Vec<PathBuf>> {
+    fn run(&self, programs: &[Program], host: &str) -> Result<Vec<PathBuf>> {
+        let build = |program| {
+            command::run(&mut self.command(program, host)?)?;
+            let path = self.program(program, host);
+            check(&path, self.places()?.keys()).map(|()| path)
+        };
+        programs.iter().map(build).collect()
+    }
+
+    /// Returns where a program is.
+    fn program(&self, program: &Program, host: &str) -> PathBuf {
+        self.target.join(host).join("release").join(program.name)
+    }
+
+    /// Returns what builds a program.
+    fn command(&self, program: &Program, host: &str) -> Result<Command> {
         // Where the crates are is known once they are there.
         command::run(workspace::cargo().args(["fetch", "--locked", "--target", host]))?;
-        let places = self.places()?;
         let mut rust_flags: Vec<OsString> = FLAGS.iter().map(Into::into).collect();
+        let order = self.root.join(order::ORDER);
+        if self.is_ordered {
+            // It is linked again when the order is another one.
+            rust_flags.push(format!("--cfg=order=\"{}\"", digest(&fs::read(&order)?)).into());
+        }
         let mut c_flags = std::env::var("CFLAGS").unwrap_or_default();
-        for (place, name) in &places {
+        for (place, name) in &self.places()? {
             let place = place.to_str().context("a path that is not text")?;
             rust_flags.push(format!("--remap-path-prefix={place}={name}").into());
             c_flags.push_str(&format!(" -ffile-prefix-map={place}={name}"));
         }
-        let rust_flags = rust_flags.join(&OsString::from("\x1f"));
-        PROGRAMS
-            .iter()
-            .map(|program| {
-                let mut build = AUDITABLE.command()?;
-                build
-                    .current_dir(self.root)
-                    .env("CARGO_TARGET_DIR", self.target)
-                    .env("CFLAGS", c_flags.trim_start());
-                build.env("CARGO_ENCODED_RUSTFLAGS", &rust_flags);
-                // For a named target, the flags are those of the program alone, and not of what is run to build it.
-                build.args([
-                    "build",
-                    "--release",
-                    "--locked",
-                    "--target",
-                    host,
-                    "--package",
-                    program.package,
-                ]);
-                command::run(&mut build)?;
-                let path = self.target.join(host).join("release").join(program.name);
-                check(&path, places.keys()).map(|()| path)
-            })
-            .collect()
+        let mut build = AUDITABLE.command()?;
+        build
+            .current_dir(self.root)
+            .env("CARGO_TARGET_DIR", self.target)
+            .env("CFLAGS", c_flags.trim_start())
+            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags.join(&OsString::from("\x1f")));
+        match self.is_ordered {
+            true => {
+                let linker = format!("CARGO_TARGET_{}_LINKER", host.to_uppercase().replace('-', "_"));
+                build.env(linker, std::env::current_exe()?).env(order::LINKS, order);
+            }
+            false => {
+                build.env("CARGO_PROFILE_RELEASE_STRIP", "none");
+            }
+        }
+        // For a named target, the flags are those of the program alone, and not of what is run to build it.
+        build.args(["build", "--release", "--locked", "--target", host, "--package", program.package]);
+        Ok(build)
     }
 
     /// Returns the folders whose paths compilers write into a program, each with the name that takes its place.
@@ -170,8 +211,12 @@ pub(crate) const PROGRAMS: [Program; 2] = [
     Program { name: "keywheel", package: "keywheel-sidecar", folder: "sidecar" },
     Program { name: "keywheel-operator", package: "keywheel-operator", folder: "operator" },
 ];
-/// No library of the host's; and relocations in a bit each, in place of 24 bytes.
-const FLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs"];
+/// No library of the host's; relocations in a bit each, in place of 24 bytes; and names by which the order of functions knows them again.
+const FLAGS: [&str; 3] = [
+    "-Ctarget-feature=+crt-static",
+    "-Clink-arg=-Wl,-z,pack-relative-relocs",
+    "-Csymbol-mangling-version=v0",
+];
 const SUMS: &str = "SHA256SUMS";
 /// The section that scanners look for.
 const LISTED: &str = ".dep-v0";

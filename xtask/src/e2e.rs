@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => test(),
         ["root", folder] => root(Path::new(folder), None),
-        ["root", folder, "--dist"] => root(Path::new(folder), Some(dist::make(false)?)),
+        ["root", folder, "--dist"] => root(Path::new(folder), Some(dist::make(&PROGRAMS, false)?)),
         _ => bail!("usage: cargo xtask e2e [root FOLDER [--dist]]"),
     }
 }

@@ -9,7 +9,7 @@ use crate::{command, dist, packages, workspace};
 /// Brings the real parts, builds the programs, twice the one that is passed on, and runs the tests that last long, each as long as it should; `arguments` go to the test runner.
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let parts = prepare()?;
-    let program = dist::make(true)?.join(dist::PROGRAMS[0].name);
+    let program = dist::make(&dist::PROGRAMS, true)?.join(dist::PROGRAMS[0].name);
     let mut tests = workspace::cargo();
     tests.args(["nextest", "run", "--config-file=tests/nextest.toml", "--profile=soak"]);
     tests.args(EVERYTHING).env("KEYWHEEL_SOAK", "1").env("KEYWHEEL_STATIC", program);

@@ -1,0 +1,106 @@
+//! `order PROGRAM`: prints the functions that `keywheel agent` calls, by the names of the linker: first those of an agent at rest, then those of its start, then
+//! those of a change and of its end. PROGRAM has its symbols; valgrind counts the calls.
+
+#![allow(clippy::print_stdout, reason = "the list is its output")]
+#![allow(clippy::expect_used, reason = "whoever sets the stage wants to know what is missing")]
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use keywheel_tests::{Accounts, OpenBao, Process, Signal, wait};
+use serde_json::json;
+
+fn main() {
+    let program = std::env::args_os().nth(1).expect("usage: order PROGRAM");
+    let accounts = Accounts::set(Duration::from_secs(20), Duration::from_secs(3600));
+    let (stage, bao) = (&accounts.stage, &accounts.stage.bao);
+    (0..SECRETS).for_each(|index| put(bao, index, 1));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (config, calls) = (folder.path().join("keywheel.yaml"), folder.path().join("calls"));
+    fs::write(&config, stage.configuration(&delivery())).expect("the configuration");
+
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--demangle=no", "--quiet"]);
+    valgrind.arg(format!("--callgrind-out-file={}", calls.display()));
+    // The sandbox allows what the program needs, and not what valgrind does.
+    valgrind.arg(program).args(["agent", "--sandbox", "off", "--config"]).arg(&config);
+    let agent = Process::start("agent", valgrind, folder.path());
+    let dump = || {
+        let mut dump = Command::new("callgrind_control");
+        let done = dump.args(["--dump", &agent.pid().to_string()]).output().expect("callgrind_control");
+        assert!(done.status.success(), "{done:?}");
+    };
+    let file = |name: &str| fs::read(stage.directory().join(name)).ok();
+    let asked = |path: &str, times: usize| {
+        let mark = bao.mark();
+        wait::until(BOUND, path, || {
+            agent.assert_running();
+            (bao.count_since(mark, path) >= times).then_some(())
+        });
+    };
+
+    wait::until(BOUND, "the delivery", || file("user"));
+    asked("secret/", 2);
+    dump();
+    asked("sys/leases/renew", 2);
+    dump();
+    put(bao, 0, 2);
+    wait::until(BOUND, "the change", || (file("f0")? == b"value 2").then_some(()));
+    agent.end_by(Signal::TERM, BOUND);
+
+    let mut seen = HashSet::new();
+    for dumped in ["calls.2", "calls.1", "calls"] {
+        for function in functions(&folder.path().join(dumped)) {
+            if seen.insert(function.clone()) {
+                println!("{function}");
+            }
+        }
+    }
+}
+
+fn put(bao: &OpenBao, index: usize, version: usize) {
+    bao.kv_put("secret", &format!("many/{index}"), &json!({"value": format!("value {version}")}));
+}
+
+/// As many secrets as are asked about together, and an account of a database.
+fn delivery() -> String {
+    let mut text = "    secrets:\n      account: vault://database/creds/app\n".to_owned();
+    for index in 0..SECRETS {
+        writeln!(text, "      s{index}: {{ref: vault://secret/many/{index}, refresh: 3s}}").expect("room");
+    }
+    text.push_str("    files:\n      - {path: user, value: \"{{ account.username }}\"}\n");
+    for index in 0..SECRETS {
+        writeln!(text, "      - {{path: f{index}, value: \"{{{{ s{index}.value }}}}\"}}").expect("room");
+    }
+    text
+}
+
+/// Reads the functions that were called out of a file of callgrind's, in which a name stands where it is used first.
+fn functions(calls: &Path) -> Vec<String> {
+    let text = fs::read_to_string(calls).expect("what callgrind wrote");
+    let (mut names, mut called) = (HashMap::new(), Vec::new());
+    for line in text.lines() {
+        let (is_called, Some(function)) =
+            (line.starts_with("fn="), line.strip_prefix("c").unwrap_or(line).strip_prefix("fn=("))
+        else {
+            continue;
+        };
+        let Some((number, name)) = function.split_once(')') else { continue };
+        if let Some(name) = name.strip_prefix(' ') {
+            // Where it calls itself, its depth follows.
+            names.insert(number, name.split('\'').next().unwrap_or(name));
+        }
+        if is_called {
+            called.extend(names.get(number).map(|name| (*name).to_owned()));
+        }
+    }
+    called
+}
+
+/// More than are many: memory is given back after they were asked about.
+const SECRETS: usize = 120;
+const BOUND: Duration = Duration::from_secs(300);
