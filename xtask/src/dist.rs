@@ -36,14 +36,12 @@ pub(crate) fn make(programs: &[Program], verify: bool) -> Result<PathBuf> {
     let host = host()?;
     let folder = target.join("dist");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let built =
-        Build { root: &root, target: &target.join("static"), is_ordered: true }.run(programs, &host)?;
+    let built = Build { root: &root, target: &target.join("static") }.run(programs, &host)?;
     if verify {
         let elsewhere = tempfile::tempdir_in(&target).context("cannot make a temporary folder")?;
         let copy = elsewhere.path().join("copy");
         workspace::copy(&root, &copy)?;
-        let again = Build { root: &copy, target: &elsewhere.path().join("target"), is_ordered: true }
-            .run(programs, &host)?;
+        let again = Build { root: &copy, target: &elsewhere.path().join("target") }.run(programs, &host)?;
         for (one, other) in built.iter().zip(&again) {
             let (digest, other) = (digest(&fs::read(one)?), digest(&fs::read(other)?));
             ensure!(
@@ -75,17 +73,8 @@ pub(crate) fn make(programs: &[Program], verify: bool) -> Result<PathBuf> {
 /// Builds the program `keywheel` as it is passed on, and returns its path.
 pub(crate) fn keywheel() -> Result<PathBuf> {
     let target = workspace::target().join("static");
-    let build = Build { root: &workspace::root(), target: &target, is_ordered: true };
+    let build = Build { root: &workspace::root(), target: &target };
     build.run(&PROGRAMS[..1], &host()?)?.pop().context("one program is built")
-}
-
-/// Builds the program `keywheel` with the names of its functions, in no order, and returns its path.
-pub(crate) fn with_symbols() -> Result<PathBuf> {
-    let (host, [keywheel, _]) = (host()?, &PROGRAMS);
-    let target = workspace::target().join("order");
-    let build = Build { root: &workspace::root(), target: &target, is_ordered: false };
-    command::run(&mut build.command(keywheel, &host)?)?;
-    Ok(build.program(keywheel, &host))
 }
 
 /// A program that is passed on.
@@ -110,8 +99,6 @@ impl Program {
 struct Build<'a> {
     root: &'a Path,
     target: &'a Path,
-    /// Whether the functions are in their order, and have no names; otherwise it is the other way round.
-    is_ordered: bool,
 }
 
 impl Build<'_> {
@@ -122,6 +109,7 @@ impl Build<'_> {
     /// A build fails, or a program has a path of this machine in it, or no list of what it was built from.
     fn run(&self, programs: &[Program], host: &str) -> Result<Vec<PathBuf>> {
         let build = |program| {
+            self.forget(program, host)?;
             command::run(&mut self.command(program, host)?)?;
             let path = self.program(program, host);
             check(&path, self.places()?.keys()).map(|()| path)
@@ -134,16 +122,24 @@ impl Build<'_> {
         self.target.join(host).join("release").join(program.name)
     }
 
+    /// Has a program linked again that is older than the order of its functions, of which cargo knows nothing.
+    fn forget(&self, program: &Program, host: &str) -> Result<()> {
+        let order = fs::metadata(self.root.join(order::ORDER)).and_then(|order| order.modified())?;
+        let linked = self.target.join(host).join("release/deps");
+        for file in fs::read_dir(linked).into_iter().flatten().flatten() {
+            let is_of_it = file.file_name().to_string_lossy().starts_with(&format!("{}-", program.name));
+            if is_of_it && file.metadata()?.modified()? < order {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns what builds a program.
     fn command(&self, program: &Program, host: &str) -> Result<Command> {
         // Where the crates are is known once they are there.
         command::run(workspace::cargo().args(["fetch", "--locked", "--target", host]))?;
         let mut rust_flags: Vec<OsString> = FLAGS.iter().map(Into::into).collect();
-        let order = self.root.join(order::ORDER);
-        if self.is_ordered {
-            // It is linked again when the order is another one.
-            rust_flags.push(format!("--cfg=order=\"{}\"", digest(&fs::read(&order)?)).into());
-        }
         let mut c_flags = std::env::var("CFLAGS").unwrap_or_default();
         for (place, name) in &self.places()? {
             let place = place.to_str().context("a path that is not text")?;
@@ -156,15 +152,8 @@ impl Build<'_> {
             .env("CARGO_TARGET_DIR", self.target)
             .env("CFLAGS", c_flags.trim_start())
             .env("CARGO_ENCODED_RUSTFLAGS", rust_flags.join(&OsString::from("\x1f")));
-        match self.is_ordered {
-            true => {
-                let linker = format!("CARGO_TARGET_{}_LINKER", host.to_uppercase().replace('-', "_"));
-                build.env(linker, std::env::current_exe()?).env(order::LINKS, order);
-            }
-            false => {
-                build.env("CARGO_PROFILE_RELEASE_STRIP", "none");
-            }
-        }
+        let linker = format!("CARGO_TARGET_{}_LINKER", host.to_uppercase().replace('-', "_"));
+        build.env(linker, std::env::current_exe()?).env(order::LINKS, self.root.join(order::ORDER));
         // For a named target, the flags are those of the program alone, and not of what is run to build it.
         build.args(["build", "--release", "--locked", "--target", host, "--package", program.package]);
         Ok(build)

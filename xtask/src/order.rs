@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -22,7 +22,7 @@ use crate::{command, dist, packages, workspace};
 pub(crate) fn run() -> Result<()> {
     packages::ensure()?;
     let parts = RealParts::bring()?;
-    let program = dist::with_symbols()?;
+    let program = dist::keywheel()?.with_extension(SYMBOLS);
     let mut listing = workspace::cargo();
     listing.args(["run", "--quiet", "--package=keywheel-tests", "--bin=order", "--"]).arg(program);
     parts.pass_to(&mut listing);
@@ -37,31 +37,55 @@ pub(crate) fn run() -> Result<()> {
     std::fs::write(workspace::root().join(ORDER), order).context("cannot write the order")
 }
 
-/// Links a program in the place of `cc`, whose arguments these are, with its functions in the order that `order` has.
+/// Links a program in the place of `cc`, whose arguments these are, with its functions in the order that `order` has; and beside it the same one with its symbols.
 ///
 /// # Errors
 ///
 /// `cc`, or `nm`, does not do it.
 pub(crate) fn link(order: &Path, arguments: &[OsString]) -> Result<()> {
-    let mut linker = Command::new("cc");
-    linker.args(arguments);
-    let listed = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     // Another linker has no such option. What is not static is run to build the program.
-    if ["-static-pie", "-fuse-ld=lld"].iter().all(|needed| arguments.iter().any(|given| given == needed)) {
-        let objects = arguments.iter().filter(|given| {
-            let extension = Path::new(given).extension().and_then(OsStr::to_str);
-            matches!(extension, Some("o" | "rlib"))
-        });
-        let mut nm = Command::new("nm");
-        nm.args(["--quiet", "--defined-only", "--format=posix"]).args(objects);
-        write(order, &command::output(&mut nm)?, listed.as_file())?;
-        linker.arg(format!("-Wl,--symbol-ordering-file={}", listed.path().display()));
-        linker.arg("-Wl,--no-warn-symbol-ordering");
+    if !["-static-pie", "-fuse-ld=lld"].iter().all(|needed| arguments.iter().any(|given| given == needed)) {
+        return cc(arguments);
     }
-    match linker.status().context("cannot start cc")?.success() {
+    let listed = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    write(order, &symbols(arguments)?, listed.as_file())?;
+    let mut arguments = arguments.to_vec();
+    arguments.push(format!("-Wl,--symbol-ordering-file={}", listed.path().display()).into());
+    arguments.push("-Wl,--no-warn-symbol-ordering".into());
+    cc(&arguments)?;
+    arguments.retain(|argument| argument != "-Wl,--strip-all");
+    let to =
+        arguments.iter().position(|argument| argument == "-o").context("the linker is told no name")? + 1;
+    arguments[to] = beside(Path::new(&arguments[to])).into();
+    cc(&arguments)
+}
+
+/// Returns where the program with its symbols is: beside the name without a hash that cargo gives `program`.
+fn beside(program: &Path) -> PathBuf {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name);
+    let folder = program.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+    folder.join(name).with_extension(SYMBOLS)
+}
+
+fn cc(arguments: &[OsString]) -> Result<()> {
+    match Command::new("cc").args(arguments).status().context("cannot start cc")?.success() {
         true => Ok(()),
         false => bail!("cc could not link"),
     }
+}
+
+/// Returns what `nm` says of all that is linked.
+fn symbols(arguments: &[OsString]) -> Result<String> {
+    let objects = arguments.iter().filter(|given| {
+        let extension = Path::new(given).extension().and_then(OsStr::to_str);
+        matches!(extension, Some("o" | "rlib"))
+    });
+    // The C library is named by `-lc`.
+    let library = command::output(Command::new("cc").arg("-print-file-name=libc.a"))?;
+    let mut nm = Command::new("nm");
+    nm.args(["--quiet", "--defined-only", "--format=posix"]).args(objects).arg(library.trim_end());
+    command::output(&mut nm)
 }
 
 /// Writes those of `symbols` that are in the order `order`, by it.
@@ -106,6 +130,8 @@ fn plain(name: &str) -> String {
 
 /// The order, below the workspace's root.
 pub(crate) const ORDER: &str = "sidecar/order.txt";
+/// The extension of a program with its symbols.
+const SYMBOLS: &str = "symbols";
 /// What has this program link: the path of the order.
 pub(crate) const LINKS: &str = "KEYWHEEL_LINK_ORDER";
 
@@ -122,6 +148,12 @@ mod tests {
         assert_eq!(plain(one), plain(other));
         assert_eq!(plain(one), "_RNvXsZ_NtC5alloc6stringNtB6StringNtNtC4core3fmt5Write9write_str");
         assert_eq!(plain("EVP_AEAD_CTX_open"), "EVP_AEAD_CTX_open");
+    }
+
+    #[test]
+    fn the_program_with_symbols_is_beside_the_one_without() {
+        let linked = Path::new("target/release/deps/keywheel-operator-0123456789abcdef");
+        assert_eq!(beside(linked), Path::new("target/release/keywheel-operator.symbols"));
     }
 
     #[test]

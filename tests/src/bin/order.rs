@@ -1,10 +1,10 @@
 //! `order PROGRAM`: prints the functions that `keywheel agent` calls, by the names of the linker: first those of an agent at rest, then those of its start, then
-//! those of a change and of its end. PROGRAM has its symbols; valgrind counts the calls.
+//! those of a change and of its end, each by name. PROGRAM has its symbols; valgrind counts the calls.
 
 #![allow(clippy::print_stdout, reason = "the list is its output")]
 #![allow(clippy::expect_used, reason = "whoever sets the stage wants to know what is missing")]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -52,13 +52,12 @@ fn main() {
     wait::until(BOUND, "the change", || (file("f0")? == b"value 2").then_some(()));
     agent.end_by(Signal::TERM, BOUND);
 
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for dumped in ["calls.2", "calls.1", "calls"] {
-        for function in functions(&folder.path().join(dumped)) {
-            if seen.insert(function.clone()) {
-                println!("{function}");
-            }
-        }
+        let mut called = functions(&folder.path().join(dumped));
+        called.retain(|function| !seen.contains(function));
+        called.iter().for_each(|function| println!("{function}"));
+        seen.append(&mut called);
     }
 }
 
@@ -80,9 +79,9 @@ fn delivery() -> String {
 }
 
 /// Reads the functions that were called out of a file of callgrind's, in which a name stands where it is used first.
-fn functions(calls: &Path) -> Vec<String> {
+fn functions(calls: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(calls).expect("what callgrind wrote");
-    let (mut names, mut called) = (HashMap::new(), Vec::new());
+    let (mut names, mut called) = (HashMap::new(), BTreeSet::new());
     for line in text.lines() {
         let (is_called, Some(function)) =
             (line.starts_with("fn="), line.strip_prefix("c").unwrap_or(line).strip_prefix("fn=("))
