@@ -23,14 +23,9 @@ pub(crate) fn share_one_heap() {
 /// Gives back freed memory, and the pages of the program itself that nobody has written to. Nothing depends on it, and nothing changes by it but what is
 /// resident.
 pub(crate) fn give_back() {
-    give_back_heap();
+    crate::ALLOCATOR.0.give_back();
     // SAFETY: the callback is called during this call alone, and takes no data.
     unsafe { libc::dl_iterate_phdr(Some(forget), ptr::null_mut()) };
-}
-
-/// Gives back freed memory alone.
-pub(crate) fn give_back_heap() {
-    crate::ALLOCATOR.0.give_back();
 }
 
 /// Has the kernel forget the read-only segments of one object: they are as in its file, from which they come back. The first object is the program; libraries

@@ -100,6 +100,26 @@ impl Process {
         self.status("", "VmRSS:") * 1024
     }
 
+    /// Returns the resident memory in bytes that is of the process alone: without the pages of the files that it has mapped, the program itself among them.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn own_bytes(&self) -> u64 {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.pid())).expect("a running process");
+        let (mut own, mut is_file) = (0, false);
+        for line in maps.lines() {
+            let kilobytes = |of: &str| line.strip_prefix(of)?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+            if let Some(bytes) = kilobytes(if is_file { "Anonymous:" } else { "Rss:" }) {
+                own += bytes * 1024;
+            } else if line.starts_with(|first: char| first.is_ascii_digit() || first.is_ascii_lowercase()) {
+                // Memory behind a descriptor has the name of a file that is deleted.
+                is_file = line.contains(" /") && !line.ends_with("(deleted)");
+            }
+        }
+        own
+    }
+
     /// Returns the most memory in bytes that was resident since the process began.
     ///
     /// # Panics

@@ -62,15 +62,11 @@ async fn run(
         // A start that fails goes on trying; it rests meanwhile.
         beginning.wait(REST).await.ok();
         let clock = clock();
-        // The connections that it was made with are closed by then; after many polls as well.
-        let settle = || clock.sleep_until(clock.instant() + SETTLE);
-        settle().await;
-        footprint::give_back();
-        for times in 0_u64.. {
+        loop {
+            // The connections that the start, or many polls, were made with are closed by then.
+            clock.sleep_until(clock.instant() + SETTLE).await;
+            footprint::give_back();
             quiet.notified().await;
-            settle().await;
-            // The start may have been quiet by now, and the first polls do what no later ones do.
-            if times < 2 { footprint::give_back() } else { footprint::give_back_heap() }
         }
     };
     let rest = async { tokio::join!(progress::tell(status), rest) };

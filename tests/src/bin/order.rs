@@ -18,6 +18,7 @@ fn main() {
     let program = std::env::args_os().nth(1).expect("usage: order PROGRAM");
     let accounts = Accounts::set(Duration::from_secs(20), Duration::from_secs(3600));
     let (stage, bao) = (&accounts.stage, &accounts.stage.bao);
+    bao.policy("orders", POLICY);
     (0..SECRETS).for_each(|index| put(bao, index, 1));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (config, calls) = (folder.path().join("keywheel.yaml"), folder.path().join("calls"));
@@ -44,7 +45,7 @@ fn main() {
     };
 
     wait::until(BOUND, "the delivery", || file("user"));
-    asked("secret/", 2);
+    asked("secret/metadata/many", 2);
     dump();
     asked("sys/leases/renew", 2);
     dump();
@@ -100,6 +101,13 @@ fn functions(calls: &Path) -> BTreeSet<String> {
     called
 }
 
+/// As most have it: versions may be listed.
+const POLICY: &str = r#"
+path "secret/data/*" { capabilities = ["read"] }
+path "secret/metadata/*" { capabilities = ["read", "list"] }
+path "database/creds/*" { capabilities = ["read"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
+"#;
 /// More than are many: memory is given back after they were asked about.
 const SECRETS: usize = 120;
 const BOUND: Duration = Duration::from_secs(300);

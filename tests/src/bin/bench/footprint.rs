@@ -24,20 +24,20 @@ pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
         Running::start(&server, *contender, &Order::of_secrets(1, REFRESH)).end();
     }
     for round in 0..options.rounds {
-        let mut resident: BTreeMap<Contender, Vec<u64>> = BTreeMap::new();
+        let mut own: BTreeMap<Contender, Vec<u64>> = BTreeMap::new();
         for secrets in numbers(options) {
             let order = Order::of_secrets(secrets, REFRESH);
             for contender in options.in_turn(round) {
                 eprintln!("round {} of {}: {contender}, secrets: {secrets}", round + 1, options.rounds);
                 let running = Running::start(&server, contender, &order);
                 let idle = running.watch_idle(options.idle);
-                resident.entry(contender).or_default().push(idle.resident);
+                own.entry(contender).or_default().push(idle.own);
                 report.add(Section::Footprint, contender, figures(secrets, &running, &idle));
                 running.end();
             }
         }
-        for (contender, resident) in resident {
-            report.add(Section::Footprint, contender, whole(contender, &resident, options));
+        for (contender, own) in own {
+            report.add(Section::Footprint, contender, whole(contender, &own, options));
         }
     }
 }
@@ -48,13 +48,12 @@ fn numbers(options: &Options) -> impl Iterator<Item = usize> {
 }
 
 /// Returns what belongs to no number of secrets: the program's size, and how much memory one more takes.
-fn whole(contender: Contender, resident: &[u64], options: &Options) -> [Figure; 2] {
+fn whole(contender: Contender, own: &[u64], options: &Options) -> [Figure; 2] {
     let bytes = contender.program().metadata().expect("the program").len();
-    let (least, most) =
-        (resident.first().copied().unwrap_or_default(), resident.last().copied().unwrap_or_default());
+    let (least, most) = (own.first().copied().unwrap_or_default(), own.last().copied().unwrap_or_default());
     let growth = (megabytes(most) - megabytes(least)) * 1000.0 / count(options.secrets - 1);
     [
-        Figure::new("growth_kilobytes_per_secret", 0, "resident memory, for each secret more (kB)", growth),
+        Figure::new("growth_kilobytes_per_secret", 0, "memory of its own, for each secret more (kB)", growth),
         Figure::new("program_megabytes", 0, "program (MB)", megabytes(bytes)),
     ]
 }

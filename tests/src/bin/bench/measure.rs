@@ -47,6 +47,8 @@ pub(crate) struct Span {
     pub(crate) wake_ups: u64,
     /// Resident bytes when it was over.
     pub(crate) resident: u64,
+    /// Those of them that are not of the program's file.
+    pub(crate) own: u64,
     /// The most that were resident, since the program began.
     pub(crate) peak: u64,
 }
@@ -88,6 +90,7 @@ impl<'a> Running<'a> {
             wake_ups: self.process.wake_ups().saturating_sub(wake_ups),
             requests: requests_of(&self.token, self.server, mark).collect(),
             resident: self.process.resident_bytes(),
+            own: self.process.own_bytes(),
             peak: self.process.peak_bytes(),
         };
         (span, outcome)
