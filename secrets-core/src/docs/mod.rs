@@ -378,7 +378,7 @@ pub mod adr_0028_schema {}
 /// taken is in bit maps apart from the pages. The first free slot of a page with room is taken; a page that nothing is on any more is given back to the kernel when the agent rests. Everything larger, and what C
 /// libraries allocate, is the system's. What is given back as a slot that is not taken, or of another size, ends the program. The library leaves the choice to its program.
 ///
-/// **Why.** A start makes and frees some thousands of small things for each secret and keeps a dozen. In a heap for all sizes those lie between what was freed, on pages that are never empty again: of the
+/// **Why.** A start makes and frees many small things for each secret and keeps a dozen. In a heap for all sizes those lie between what was freed, on pages that are never empty again: of the
 /// memory of a thousand secrets a third was such holes, and it came and went with the order in which answers came. In pages of one size the next of its size goes into the hole; they are 93 to 97 % full after a start.
 /// Crates for this want their memory ahead, keep pages for each thread, or are C libraries.
 ///
@@ -392,8 +392,8 @@ pub mod adr_0029_pages_of_one_size {}
 /// rest as the linker has it. `cargo xtask order` makes the list by having valgrind count what an agent calls that delivers 120 secrets and an account of a database. A function is known by 32 bits of the digest of its
 /// name, without what another compiler or another version of its crate changes in it; xtask stands in for `cc` while the program is linked, and finds the names.
 ///
-/// **Why.** The kernel maps sixteen pages around each that is touched. What an agent at rest calls is half a megabyte among ten, and lay on two thirds of them: 6 MB were resident of the program, of 8 in all.
-/// In this order it is 1.6 MB. A profile for the compiler (PGO) would do as much, and needs its very version of LLVM's tools wherever the program is built.
+/// **Why.** The kernel maps sixteen pages around each that is touched. What an agent at rest calls is less than a megabyte among ten, and lay on two thirds of them: 6 MB were resident of the program, of 8 in all.
+/// In this order it is 1.6 MB. A profile for the compiler (PGO) can do the same, and needs its very version of LLVM's tools wherever the program is built.
 ///
 /// **Price.** A list that nobody reads, and that has to be made again now and then: a function that is not in it is where it was before, and only memory shows that. A linker other than LLD, which is the compiler's own on x86-64, leaves it out.
 pub mod adr_0030_order_of_functions {}
