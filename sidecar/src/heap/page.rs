@@ -25,6 +25,11 @@ impl Class {
         u8::try_from(index).ok().filter(|_| fits).map(Self)
     }
 
+    #[cfg(test)]
+    pub(super) fn for_size(size: usize) -> Self {
+        Self::of(Layout::from_size_align(size, 1).unwrap()).unwrap()
+    }
+
     pub(super) fn index(self) -> usize {
         self.0.into()
     }
@@ -150,23 +155,22 @@ impl List {
 mod tests {
     use super::*;
 
-    fn class(size: usize, align: usize) -> Option<Class> {
-        Class::of(Layout::from_size_align(size, align).unwrap())
-    }
-
     #[test]
     fn a_slot_is_as_large_as_what_is_in_it_and_not_much_larger() {
         for size in 1..=2048 {
-            let slot = class(size, 16).unwrap().size();
+            let slot = Class::for_size(size).size();
             assert!(slot >= size && slot < size + 16, "{size}: {slot}");
         }
-        assert!(class(2049, 1).is_none() && class(16, 32).is_none());
+        for (size, align) in [(2049, 1), (16, 32)] {
+            assert_eq!(Class::of(Layout::from_size_align(size, align).unwrap()), None);
+        }
+        assert!(Class::of(Layout::from_size_align(16, 16).unwrap()).is_some());
     }
 
     #[test]
     fn a_page_is_used_up_and_nothing_of_it_is_given_back_twice() {
         for size in [16, 48, 352, 1360, 2048] {
-            let class = class(size, 1).unwrap();
+            let class = Class::for_size(size);
             let mut page = Page::new(class);
             let taken: Vec<usize> = (0..PAGE / size).map(|_| page.take()).collect();
             assert!(page.is_full() && taken.iter().copied().eq((0..PAGE / size).map(|slot| slot * size)));

@@ -103,22 +103,17 @@ impl Slabs {
 
 #[cfg(test)]
 mod tests {
-    use std::alloc::Layout;
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
     use super::*;
 
-    fn class(size: usize, align: usize) -> Option<Class> {
-        Class::of(Layout::from_size_align(size, align).unwrap())
-    }
-
     #[test]
     fn pages_that_nothing_is_on_are_given_back() {
         let mut slabs = Slabs::new();
         let taken = [16, 48, 352, 2048].map(|size| {
-            let class = class(size, 1).unwrap();
+            let class = Class::for_size(size);
             (0..300).map(|_| (slabs.take(class), class)).collect::<Vec<_>>()
         });
         let all: Vec<_> = taken.into_iter().flatten().collect();
@@ -146,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_last_page_of_a_class_is_given_back_from_behind_others() {
-        let (mut slabs, large) = (Slabs::new(), class(2048, 1).unwrap());
+        let (mut slabs, large) = (Slabs::new(), Class::for_size(2048));
         let [a, b, c, _] = [(); 4].map(|()| slabs.take(large));
         for memory in [a, b, c] {
             // SAFETY: it is used no more.
@@ -172,10 +167,10 @@ mod tests {
                         let bytes = unsafe { std::slice::from_raw_parts(memory, size) };
                         prop_assert!(bytes.iter().all(|byte| *byte == mark), "somebody wrote there");
                         // SAFETY: it was taken as one of that class, and is held no more.
-                        unsafe { slabs.put_back(memory, class(size, 1).unwrap()) };
+                        unsafe { slabs.put_back(memory, Class::for_size(size)) };
                     }
                     _ => {
-                        let (memory, mark) = (slabs.take(class(size, 1).unwrap()), number as u8);
+                        let (memory, mark) = (slabs.take(Class::for_size(size)), number as u8);
                         prop_assert!(!memory.is_null() && memory.addr() % 16 == 0);
                         // SAFETY: it has that many bytes.
                         unsafe { memory.write_bytes(mark, size) };
