@@ -48,6 +48,29 @@ impl FilePath {
     }
 }
 
+/// The paths of files that can be beside each other in one directory.
+#[derive(Debug, Default)]
+pub(crate) struct FilePaths(BTreeSet<String>);
+
+impl FilePaths {
+    /// Adds a path.
+    ///
+    /// # Errors
+    /// One that is there, and cannot be a file beside it: the same, its folder, or one in the folder that it would be.
+    pub(crate) fn add(&mut self, path: &FilePath) -> Result<(), String> {
+        let path = path.as_str();
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        let same_or_folder = ends.map(|end| &path[..end]).find(|taken| self.0.contains(*taken));
+        let folder = format!("{path}/");
+        let inside = self.0.range(folder.clone()..).next().filter(|next| next.starts_with(&folder));
+        if let Some(taken) = same_or_folder.or(inside.map(String::as_str)) {
+            return Err(taken.to_owned());
+        }
+        self.0.insert(path.to_owned());
+        Ok(())
+    }
+}
+
 impl fmt::Display for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -157,6 +180,20 @@ mod tests {
             assert!(bad.parse::<FilePath>().is_err(), "{bad:?}");
         }
         assert!("a".repeat(256).parse::<FilePath>().is_err());
+    }
+
+    #[test]
+    fn a_file_is_no_folder_of_another() {
+        let mut paths = FilePaths::default();
+        let mut add = |path: &str| paths.add(&path.parse().unwrap());
+        for good in ["a/b", "a-b", "a.b", "ab", "a/c/d", "b"] {
+            assert_eq!(add(good), Ok(()), "{good}");
+        }
+        for (bad, taken) in [("a", "a/b"), ("a/b", "a/b"), ("a/b/c", "a/b"), ("a/c", "a/c/d"), ("b/c/d", "b")]
+        {
+            assert_eq!(add(bad), Err(taken.to_owned()), "{bad}");
+        }
+        assert_eq!(add("a/bc"), Ok(()));
     }
 
     #[test]

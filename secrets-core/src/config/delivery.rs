@@ -10,7 +10,7 @@ use super::section::{Item, Section, Setting};
 use crate::deliver::Settings;
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::payload::{FilePath, Mode, Owner};
+use crate::payload::{FilePath, FilePaths, Mode, Owner};
 use crate::reference::SecretRef;
 use crate::render::{FieldsSpec, FilePlan, FileSpec, Template};
 
@@ -242,7 +242,7 @@ struct Templates<'a> {
 
 /// Reads the list of files; the files that their templates are in go to `read`.
 fn read_files(list: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf>) -> FilePlan {
-    let mut files: Vec<FileSpec> = Vec::new();
+    let (mut files, mut paths) = (Vec::new(), FilePaths::default());
     let mut spread = Vec::new();
     for item in list.list() {
         let Some(mut section) = item.section() else { continue };
@@ -251,15 +251,15 @@ fn read_files(list: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf
             continue;
         }
         let Some(file) = read_file(section, templates, read) else { continue };
-        for other in &files {
-            let (a, b) = (Path::new(file.path.as_str()), Path::new(other.path.as_str()));
-            if a == b {
-                item.mistake(format!("two files have the path {:?}", file.path.as_str()));
-            } else if a.starts_with(b) || b.starts_with(a) {
-                item.mistake(format!("{a:?} and {b:?} cannot both be files: one is the other's folder"));
+        match (paths.add(&file.path), file.path.as_str()) {
+            (Ok(()), _) => files.push(file),
+            (Err(taken), path) if taken == path => item.mistake(format!("two files have the path {path:?}")),
+            (Err(taken), path) => {
+                item.mistake(format!(
+                    "{path:?} and {taken:?} cannot both be files: one is the other's folder"
+                ));
             }
         }
-        files.push(file);
     }
     // What it refuses was noted above, with its place.
     FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field()).with_fields_of(spread)

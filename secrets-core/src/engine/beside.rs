@@ -67,16 +67,16 @@ impl Beside {
 
     /// Returns each secret with its keeper, once, by the reference without its field.
     pub(super) fn inputs(&self, handles: &BTreeMap<SecretRef, KeeperHandle>) -> Inputs {
-        let wholes: BTreeSet<SecretRef> = self.references.iter().map(SecretRef::whole).collect();
         let input = |reference: SecretRef| {
             let handle = handles.get(&reference)?.clone();
             Some((reference.to_string().into(), Input { config: SecretConfig::new(reference), handle }))
         };
-        Arc::new(wholes.into_iter().filter_map(input).collect())
+        Arc::new(self.wholes().into_iter().filter_map(input).collect())
     }
 
-    pub(super) fn uses(&self, reference: &SecretRef) -> bool {
-        self.references.iter().any(|own| own.whole() == *reference)
+    /// Returns the references without their fields.
+    pub(super) fn wholes(&self) -> BTreeSet<SecretRef> {
+        self.references.iter().map(SecretRef::whole).collect()
     }
 
     /// Returns `delivery` with its restarts in the hands of the supervisor, its rollouts in those of the cluster, and its programs in those of

@@ -15,7 +15,7 @@ mod reliance;
 mod status;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,17 +91,13 @@ impl Engine {
         let (acknowledger, in_use) = Acknowledger::of(&config.deliveries, &client, clock)?.unzip();
         deliveries.iter_mut().for_each(|delivery| delivery.acknowledge_to(in_use.clone()));
         deliveries.iter().try_for_each(Delivery::check_volume)?;
-        let tell = |keeper: &mut Keeper| {
-            for delivery in &deliveries {
-                if delivery.uses(keeper.reference()) {
-                    keeper.tell(delivery.wake());
-                }
-            }
-            if beside.uses(keeper.reference()) {
-                keeper.tell(Arc::clone(&beside.wake));
-            }
-        };
-        keepers.iter_mut().for_each(tell);
+        let mut listeners: Vec<(BTreeSet<SecretRef>, Arc<Notify>)> =
+            deliveries.iter().map(|delivery| (delivery.references(), delivery.wake())).collect();
+        listeners.push((beside.wholes(), Arc::clone(&beside.wake)));
+        for (references, wake) in listeners {
+            let told = keepers.iter_mut().filter(|keeper| references.contains(keeper.reference()));
+            told.for_each(|keeper| keeper.tell(Arc::clone(&wake)));
+        }
         let status = StatusHandle::new(
             deliveries.iter().map(Delivery::status).collect(),
             beside.inputs(&handles),

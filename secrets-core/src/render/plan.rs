@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::payload::{FilePath, FilePathError, Mode, Payload, PayloadFile};
+use crate::payload::{FilePath, FilePathError, FilePaths, Mode, Payload, PayloadFile};
 use crate::reference::FieldPath;
 use crate::render::keys;
 use crate::render::template::Template;
@@ -63,17 +63,11 @@ impl FilePlan {
     /// # Errors
     /// [`ErrorKind::Config`] when two files have one path, or one is where another has its directory.
     pub fn try_new(files: Vec<FileSpec>) -> Result<Self> {
-        let mut paths = BTreeSet::new();
-        for file in &files {
-            if !paths.insert(file.path.as_str()) {
-                return Err(Error::config("plan files", "two files have one path").with("path", &file.path));
-            }
-        }
-        for path in &paths {
-            let inside = |(slash, _)| paths.contains(&path[..slash]);
-            if path.match_indices('/').any(inside) {
-                let reason = "another file is where this one needs a directory";
-                return Err(Error::config("plan files", reason).with("path", path));
+        let mut paths = FilePaths::default();
+        for FileSpec { path, .. } in &files {
+            if let Err(taken) = paths.add(path) {
+                let reason = "two files have one path, or one is where the other needs a directory";
+                return Err(Error::config("plan files", reason).with("path", path).with("other", taken));
             }
         }
         Ok(Self { files: Some(files), spread: Vec::new() })

@@ -9,7 +9,7 @@ mod journal;
 mod prove;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,8 +124,9 @@ impl Delivery {
         &self.config.name
     }
 
-    pub(super) fn uses(&self, reference: &SecretRef) -> bool {
-        self.values.inputs.values().any(|input| input.handle.reference() == reference)
+    /// Returns the references of its secrets, without their fields.
+    pub(super) fn references(&self) -> BTreeSet<SecretRef> {
+        self.values.inputs.values().map(|input| input.handle.reference().clone()).collect()
     }
 
     pub(super) fn wake(&self) -> Arc<Notify> {

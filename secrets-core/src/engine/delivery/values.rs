@@ -41,6 +41,10 @@ pub(super) struct Newest {
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) inputs: Inputs,
+    /// How many of them, from the first on, are known to have a value: once they have one, they keep it.
+    present: usize,
+    /// Those whose source's refusal counts, with what it does.
+    reacting: Vec<(OnForbidden, KeeperHandle)>,
     /// Those that were taken last; empty before the first time.
     taken: Revisions,
     /// Those behind what is visible.
@@ -55,16 +59,23 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn new(inputs: Inputs) -> Self {
-        let (taken, visible) = (Revisions::new(), Revisions::new());
-        Self { inputs, taken, visible, versions: Vec::new(), base: Vec::new(), in_use: None }
+        let reacting = inputs.values().filter(|input| input.config.on_forbidden != OnForbidden::Keep);
+        let reacting = reacting.map(|input| (input.config.on_forbidden, input.handle.clone())).collect();
+        Self {
+            inputs,
+            present: 0,
+            reacting,
+            taken: Revisions::new(),
+            visible: Revisions::new(),
+            versions: Vec::new(),
+            base: Vec::new(),
+            in_use: None,
+        }
     }
 
     /// Returns the newest good values, once there is one of every secret and where they are not those that were taken last.
-    pub(super) fn newer(&self) -> Option<Newest> {
-        if !self.inputs.is_empty() && self.changed().next().is_none() {
-            return None;
-        }
-        if self.inputs.values().any(|input| input.handle.revision() == 0) {
+    pub(super) fn newer(&mut self) -> Option<Newest> {
+        if !self.are_present() || (!self.inputs.is_empty() && self.changed().next().is_none()) {
             return None;
         }
         let (mut secrets, mut revisions) = (Secrets::new(), Revisions::new());
@@ -74,6 +85,13 @@ impl Values {
             revisions.push(kept.revision);
         }
         Some(Newest { versions: versions(&secrets), secrets, revisions })
+    }
+
+    /// Tells whether there is a value of every secret. Those that were found are not looked at again: this is asked at every first value of one.
+    fn are_present(&mut self) -> bool {
+        let rest = self.inputs.values().skip(self.present);
+        self.present += rest.take_while(|input| input.handle.revision() > 0).count();
+        self.present == self.inputs.len()
     }
 
     /// Returns the secrets that have another value than the one that was taken last.
@@ -156,9 +174,9 @@ impl Values {
 
     /// Returns why the source of a secret refuses, if it is one of which the configuration says `reaction`.
     pub(super) fn refused(&self, reaction: OnForbidden) -> Option<Error> {
-        let inputs = self.inputs.values().filter(|input| input.config.on_forbidden == reaction);
-        inputs
-            .filter_map(|input| input.handle.kept().error)
+        let reacting = self.reacting.iter().filter(|(own, _)| *own == reaction);
+        reacting
+            .filter_map(|(_, handle)| handle.kept().error)
             .find(|error| error.kind() == ErrorKind::PermissionDenied)
     }
 
