@@ -40,8 +40,10 @@ impl std::fmt::Debug for Fingerprint {
 /// Returns a name for `value` that is the same in every process: the first half of its SHA-256 in hexadecimal. Only for what is public, or what
 /// nobody can guess, such as a token.
 pub fn digest(value: &[u8]) -> String {
+    const HALF: usize = 16;
     let digest = Sha256::digest(value);
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = digest[..HALF].iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
 fn hash_entries<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, hasher: &mut impl Hasher) {

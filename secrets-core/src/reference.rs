@@ -88,11 +88,11 @@ impl SecretRef {
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Whole { provider, path, parameters } = &*self.whole;
-        write!(f, "{provider}://{}", encode(path, &['?', '#']))?;
+        write!(f, "{provider}://{}", Encoded(path, &['?', '#']))?;
         for (index, (name, value)) in parameters.iter().enumerate() {
             let mark = if index == 0 { '?' } else { '&' };
             let reserved = &['#', '&', '=', '+'];
-            write!(f, "{mark}{}={}", encode(name, reserved), encode(value, reserved))?;
+            write!(f, "{mark}{}={}", Encoded(name, reserved), Encoded(value, reserved))?;
         }
         match &self.field {
             Some(field) => write!(f, "#{}", field.as_str()),
@@ -101,14 +101,18 @@ impl fmt::Display for SecretRef {
     }
 }
 
-fn encode(text: &str, reserved: &[char]) -> String {
-    text.chars()
-        .map(|c| match c {
-            '%' | ' ' => format!("%{:02X}", c as u32),
-            c if reserved.contains(&c) => format!("%{:02X}", c as u32),
-            c => c.to_string(),
-        })
-        .collect()
+/// A text with its `%`, its spaces and these ASCII characters percent-encoded.
+struct Encoded<'a>(&'a str, &'static [char]);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &Self(mut rest, reserved) = self;
+        while let Some(at) = rest.find(|c| matches!(c, '%' | ' ') || reserved.contains(&c)) {
+            write!(f, "{}%{:02X}", &rest[..at], rest.as_bytes()[at])?;
+            rest = &rest[at + 1..];
+        }
+        f.write_str(rest)
+    }
 }
 
 impl FromStr for SecretRef {

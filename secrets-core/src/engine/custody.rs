@@ -47,8 +47,12 @@ impl Custody {
         for slot in self.state.slots(DELIVERY).iter().filter(|slot| !self.deliveries.contains(slot.name())) {
             slot.clear().await;
         }
+        let records = self.state.slots(RECORD);
+        if records.is_empty() {
+            return;
+        }
         let kept: BTreeSet<String> = self.kept.iter().map(|handle| handle.slot().name().to_owned()).collect();
-        for slot in self.state.slots(RECORD).iter().filter(|slot| !kept.contains(slot.name())) {
+        for slot in records.iter().filter(|slot| !kept.contains(slot.name())) {
             let Some(bytes) = slot.load().await else { continue };
             if let Some((reference, realm, leases)) = record::read_leases(&bytes)
                 && let Ok(provider) = client.provider(&reference)

@@ -153,8 +153,8 @@ fn render_templates(files: &[FileSpec], inputs: &BTreeMap<String, RenderInput>) 
     let inputs = Arc::new(inputs.clone());
     let make = |file: &FileSpec| {
         let content = file.template.render(&inputs).map_err(|error| error.with("file", &file.path))?;
-        let used = inputs.keys().filter(|name| file.template.mentions(name));
-        let made = PayloadFile { content, mode: file.mode, secrets: used.cloned().collect() };
+        let used = file.template.mentioned().filter(|name| inputs.contains_key(*name));
+        let made = PayloadFile { content, mode: file.mode, secrets: used.map(str::to_owned).collect() };
         Ok((file.path.clone(), made))
     };
     files.iter().map(make).collect()

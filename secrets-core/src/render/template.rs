@@ -92,12 +92,17 @@ impl Template {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the first unknown one, its line, and the names that there are.
     pub fn check(&self, names: &BTreeSet<String>) -> Result<()> {
         let Parsed { name: template, source, mentioned, assigned, .. } = &*self.0;
-        let undeclared = engine::undeclared(template, source);
-        let unknown = mentioned
+        let mut unknown: Vec<_> = mentioned
             .iter()
-            .filter(|(name, _)| undeclared.contains(&**name) && !names.contains(&**name))
-            .filter(|(name, _)| !assigned.contains(name) && !FUNCTIONS.contains(&&**name));
-        let Some((name, line)) = unknown.min_by_key(|(_, line)| *line) else {
+            .filter(|(name, _)| !names.contains(&**name))
+            .filter(|(name, _)| !assigned.contains(name) && !FUNCTIONS.contains(&&**name))
+            .collect();
+        // What the template itself declares takes another look at it, which most can do without.
+        if !unknown.is_empty() {
+            let undeclared = engine::undeclared(template, source);
+            unknown.retain(|(name, _)| undeclared.contains(&**name));
+        }
+        let Some((name, line)) = unknown.into_iter().min_by_key(|(_, line)| *line) else {
             return Ok(());
         };
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -111,11 +116,12 @@ impl Template {
     /// Returns which of the secrets `names` the content depends on: every one that an expression mentions, whether or not a rendering
     /// comes by it.
     pub fn secrets(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
-        names.iter().filter(|name| self.mentions(name)).cloned().collect()
+        self.mentioned().filter(|name| names.contains(*name)).map(str::to_owned).collect()
     }
 
-    pub(super) fn mentions(&self, name: &str) -> bool {
-        self.0.mentioned.binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
+    /// Returns every variable that it mentions.
+    pub(super) fn mentioned(&self) -> impl Iterator<Item = &str> {
+        self.0.mentioned.iter().map(|(name, _)| &**name)
     }
 
     pub(super) fn render(&self, inputs: &Arc<BTreeMap<String, RenderInput>>) -> Result<SecretValue> {
