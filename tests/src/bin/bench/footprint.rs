@@ -64,6 +64,11 @@ fn figures(secrets: usize, Running { start, .. }: &Running<'_>, idle: &Span) -> 
     [
         ("start_to_files_milliseconds", "start to files (ms)", milliseconds(start.elapsed)),
         ("cpu_until_files_milliseconds", "CPU until files (ms)", milliseconds(start.cpu)),
+        (
+            "server_cpu_until_files_milliseconds",
+            "the server's CPU until files (ms)",
+            milliseconds(start.server_cpu),
+        ),
         ("requests_until_files", "requests until files", count(start.requests)),
         ("resident_megabytes", "resident memory (MB)", megabytes(idle.resident)),
         ("peak_megabytes", "peak memory (MB)", megabytes(idle.peak)),

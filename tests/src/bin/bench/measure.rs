@@ -31,6 +31,8 @@ pub(crate) struct Start {
     pub(crate) elapsed: Duration,
     /// CPU time until then, which depends less on who else uses the machine.
     pub(crate) cpu: Duration,
+    /// CPU time that the server needed for it.
+    pub(crate) server_cpu: Duration,
     /// Requests that the server logged until then.
     pub(crate) requests: usize,
 }
@@ -69,13 +71,14 @@ impl<'a> Running<'a> {
             Job { order, server, token_file: &token_file, volume: volume.path(), folder: folder.path() };
 
         let command = contender.command(&job);
-        let mark = server.mark();
+        let (mark, server_before) = (server.mark(), server.process().cpu_time());
         let begun = Instant::now();
         let process = Process::start(contender.name(), command, folder.path());
         wait_for_files(&process, job.files(), begun);
         let (elapsed, cpu) = (begun.elapsed(), process.cpu_time());
+        let server_cpu = server.process().cpu_time().saturating_sub(server_before);
         let requests = requests_of(&token, server, mark).count();
-        let start = Start { elapsed, cpu, requests };
+        let start = Start { elapsed, cpu, server_cpu, requests };
         Self { start, server, token, process, volume, _folder: folder }
     }
 
