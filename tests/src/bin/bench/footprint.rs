@@ -13,11 +13,11 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::section::Section;
 
-/// Measures one secret and many, in turn.
+/// Measures one secret and many, in turn, and the most of them once more where the policy does not let their versions be listed.
 pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
     let server = OpenBao::start();
     job::write_secrets(&server, options.secrets);
-    server.policy(POLICY, RULES);
+    server.policy(POLICY, job::RULES);
 
     // The first start of a program reads it from the disk, which is nobody's merit.
     for contender in &options.contenders {
@@ -39,6 +39,16 @@ pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
         for (contender, own) in own {
             report.add(Section::Footprint, contender, whole(contender, &own, options));
         }
+
+        server.policy(POLICY, job::UNLISTED);
+        for contender in options.in_turn(round) {
+            eprintln!("round {} of {}: {contender}, no list", round + 1, options.rounds);
+            let running = Running::start(&server, contender, &Order::of_secrets(options.secrets, REFRESH));
+            let idle = running.watch_idle(options.idle);
+            report.add(Section::Footprint, contender, unlisted(options.secrets, &idle));
+            running.end();
+        }
+        server.policy(POLICY, job::RULES);
     }
 }
 
@@ -60,7 +70,7 @@ fn whole(contender: Contender, own: &[u64], options: &Options) -> [Figure; 2] {
 
 fn figures(secrets: usize, Running { start, .. }: &Running<'_>, idle: &Span) -> Vec<Figure> {
     let of = if secrets == 1 { "1 secret".into() } else { format!("{secrets} secrets") };
-    let minutes = minutes(idle.elapsed);
+    let [cpu, wake_ups, requests] = idling(idle);
     [
         ("start_to_files_milliseconds", "start to files (ms)", milliseconds(start.elapsed)),
         ("cpu_until_files_milliseconds", "CPU until files (ms)", milliseconds(start.cpu)),
@@ -72,12 +82,35 @@ fn figures(secrets: usize, Running { start, .. }: &Running<'_>, idle: &Span) -> 
         ("requests_until_files", "requests until files", count(start.requests)),
         ("resident_megabytes", "resident memory (MB)", megabytes(idle.resident)),
         ("peak_megabytes", "peak memory (MB)", megabytes(idle.peak)),
-        ("cpu_seconds_per_idle_minute", "CPU seconds per idle minute", idle.cpu.as_secs_f64() / minutes),
-        ("wake_ups_per_idle_minute", "wake-ups per idle minute", whole_number(idle.wake_ups) / minutes),
-        ("requests_per_idle_minute", "requests per idle minute", count(idle.requests.len()) / minutes),
+        ("cpu_seconds_per_idle_minute", "CPU seconds per idle minute", cpu),
+        ("wake_ups_per_idle_minute", "wake-ups per idle minute", wake_ups),
+        ("requests_per_idle_minute", "requests per idle minute", requests),
     ]
     .map(|(quantity, title, value)| Figure::new(quantity, secrets, format!("{title}, {of}"), value))
     .into()
+}
+
+/// Returns what idling takes where the policy does not let a folder be listed.
+fn unlisted(secrets: usize, idle: &Span) -> [Figure; 3] {
+    let [cpu, wake_ups, requests] = idling(idle);
+    [
+        ("unlisted_cpu_seconds_per_idle_minute", "CPU seconds per idle minute", cpu),
+        ("unlisted_wake_ups_per_idle_minute", "wake-ups per idle minute", wake_ups),
+        ("unlisted_requests_per_idle_minute", "requests per idle minute", requests),
+    ]
+    .map(|(quantity, title, value)| {
+        Figure::new(quantity, secrets, format!("{title}, {secrets} secrets, no list"), value)
+    })
+}
+
+/// Returns the CPU seconds, the wake-ups and the requests of a minute.
+fn idling(idle: &Span) -> [f64; 3] {
+    let minutes = minutes(idle.elapsed);
+    [
+        idle.cpu.as_secs_f64() / minutes,
+        whole_number(idle.wake_ups) / minutes,
+        count(idle.requests.len()) / minutes,
+    ]
 }
 
 fn whole_number(number: u64) -> f64 {
@@ -85,9 +118,3 @@ fn whole_number(number: u64) -> f64 {
 }
 
 const REFRESH: Duration = Duration::from_secs(30);
-
-/// The least that both need.
-const RULES: &str = r#"
-path "secret/data/bench/*" { capabilities = ["read"] }
-path "secret/metadata/bench/*" { capabilities = ["read"] }
-"#;

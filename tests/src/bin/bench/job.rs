@@ -99,3 +99,16 @@ pub(crate) fn write_random(server: &OpenBao, index: usize) -> String {
 pub(crate) fn write_secret(server: &OpenBao, index: usize, value: &str) {
     server.kv_put("secret", &format!("bench/{index}"), &json!({"value": value}));
 }
+
+/// What the programs may do with the secrets: read them and their versions, and list the versions of all, which only keywheel asks for.
+pub(crate) const RULES: &str = r#"
+path "secret/data/bench/*" { capabilities = ["read"] }
+path "secret/metadata/bench/*" { capabilities = ["read"] }
+path "secret/detailed-metadata/bench/*" { capabilities = ["list"] }
+"#;
+
+/// The least that both need: without the list.
+pub(crate) const UNLISTED: &str = r#"
+path "secret/data/bench/*" { capabilities = ["read"] }
+path "secret/metadata/bench/*" { capabilities = ["read"] }
+"#;

@@ -19,7 +19,7 @@ use crate::section::Section;
 pub(crate) fn measure(options: &Options, report: &mut Report<'_>) {
     let server = OpenBao::start();
     job::write_secrets(&server, SECRETS);
-    server.policy(POLICY, RULES);
+    server.policy(POLICY, job::RULES);
     let order = Order::of_secrets(SECRETS, REFRESH);
     for round in 0..options.rounds {
         for contender in options.in_turn(round) {
@@ -97,10 +97,3 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(10);
 /// The secret that changes.
 const CHANGED: usize = SECRETS / 2;
 const BOUND: Duration = Duration::from_secs(120);
-
-/// Only keywheel asks for the list.
-const RULES: &str = r#"
-path "secret/data/bench/*" { capabilities = ["read"] }
-path "secret/metadata/bench/*" { capabilities = ["read"] }
-path "secret/detailed-metadata/bench/*" { capabilities = ["list"] }
-"#;

@@ -34,8 +34,8 @@ impl Section {
     /// Returns what its table shows.
     pub(crate) fn title(self, options: &Options) -> String {
         match self {
-            Self::Footprint => "Footprint: each secret asked for every 30 s.".into(),
-            Self::Polling => "Polling: each secret asked for every 5 s.".into(),
+            Self::Footprint => "Footprint: each secret asked for every 30 s. The policy lets the versions of a folder be listed, but for `no list`.".into(),
+            Self::Polling => "Polling: each secret asked for every 5 s. The policy lets the versions of a folder be listed.".into(),
             Self::Copies => "Memory: copies of values that can be read in it, whole or in parts.".into(),
             Self::Dynamic => format!(
                 "Dynamic credentials, in {} s: leases of 6 s and 20 s at most, rotations every 5 s, a login every 100 ms.",
