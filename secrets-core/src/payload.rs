@@ -53,22 +53,31 @@ impl FilePath {
 pub(crate) struct FilePaths(BTreeSet<String>);
 
 impl FilePaths {
-    /// Adds a path.
-    ///
-    /// # Errors
-    /// One that is there, and cannot be a file beside it: the same, its folder, or one in the folder that it would be.
-    pub(crate) fn add(&mut self, path: &FilePath) -> Result<(), String> {
+    /// Adds a path, unless it is that of a file that is there, or one of the two would have to be a folder.
+    pub(crate) fn add(&mut self, path: &FilePath) -> Result<(), FileClash> {
         let path = path.as_str();
-        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-        let same_or_folder = ends.map(|end| &path[..end]).find(|taken| self.0.contains(*taken));
-        let folder = format!("{path}/");
-        let inside = self.0.range(folder.clone()..).next().filter(|next| next.starts_with(&folder));
-        if let Some(taken) = same_or_folder.or(inside.map(String::as_str)) {
-            return Err(taken.to_owned());
+        if self.0.contains(path) {
+            return Err(FileClash::Same(path.into()));
+        }
+        let folder =
+            path.match_indices('/').map(|(end, _)| &path[..end]).find(|above| self.0.contains(*above));
+        let below = format!("{path}/");
+        let inside = self.0.range(below.clone()..).next().filter(|next| next.starts_with(&below));
+        if let Some(other) = folder.or(inside.map(String::as_str)) {
+            return Err(FileClash::Folder { path: path.into(), other: other.into() });
         }
         self.0.insert(path.to_owned());
         Ok(())
     }
+}
+
+/// Why two files cannot be in one directory.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum FileClash {
+    #[error("two files have the path {0:?}")]
+    Same(String),
+    #[error("{path:?} and {other:?} cannot both be files: one is the other's folder")]
+    Folder { path: String, other: String },
 }
 
 impl fmt::Display for FilePath {
@@ -189,9 +198,10 @@ mod tests {
         for good in ["a/b", "a-b", "a.b", "ab", "a/c/d", "b"] {
             assert_eq!(add(good), Ok(()), "{good}");
         }
-        for (bad, taken) in [("a", "a/b"), ("a/b", "a/b"), ("a/b/c", "a/b"), ("a/c", "a/c/d"), ("b/c/d", "b")]
-        {
-            assert_eq!(add(bad), Err(taken.to_owned()), "{bad}");
+        assert_eq!(add("a/b"), Err(FileClash::Same("a/b".into())));
+        for (path, other) in [("a", "a/b"), ("a/b/c", "a/b"), ("a/c", "a/c/d"), ("b/c/d", "b")] {
+            let clash = FileClash::Folder { path: path.into(), other: other.into() };
+            assert_eq!(add(path), Err(clash));
         }
         assert_eq!(add("a/bc"), Ok(()));
     }

@@ -147,6 +147,11 @@ fn refuses_what_would_do_harm_or_nothing() {
         "5:32",
         "one is the other's folder",
     );
+    assert_mistake(
+        &with("files: [{path: a/b, value: x}, {path: a, value: y}]\n  validate: [{json: a}]"),
+        "5:34",
+        "\"a\" and \"a/b\" cannot both be files",
+    );
     assert_mistake(&with("files: [{path: a/../b, value: x}]"), "5:18", "a component begins with `..`");
     assert_mistake(&with("files: [{path: ..data, value: x}]"), "5:18", "begins with `..`");
     assert_mistake(&with("files: [{path: a}]"), "5:11", "needs either `value` or `template_file`");

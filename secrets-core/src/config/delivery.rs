@@ -251,15 +251,10 @@ fn read_files(list: &Item<'_>, templates: &Templates<'_>, read: &mut Vec<PathBuf
             continue;
         }
         let Some(file) = read_file(section, templates, read) else { continue };
-        match (paths.add(&file.path), file.path.as_str()) {
-            (Ok(()), _) => files.push(file),
-            (Err(taken), path) if taken == path => item.mistake(format!("two files have the path {path:?}")),
-            (Err(taken), path) => {
-                item.mistake(format!(
-                    "{path:?} and {taken:?} cannot both be files: one is the other's folder"
-                ));
-            }
+        if let Err(clash) = paths.add(&file.path) {
+            item.mistake(clash.to_string());
         }
+        files.push(file);
     }
     // What it refuses was noted above, with its place.
     FilePlan::try_new(files).unwrap_or_else(|_| FilePlan::per_field()).with_fields_of(spread)

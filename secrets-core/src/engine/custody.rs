@@ -47,6 +47,7 @@ impl Custody {
         for slot in self.state.slots(DELIVERY).iter().filter(|slot| !self.deliveries.contains(slot.name())) {
             slot.clear().await;
         }
+        // Without a record nobody needs the names of all.
         let records = self.state.slots(RECORD);
         if records.is_empty() {
             return;

@@ -15,7 +15,7 @@ mod reliance;
 mod status;
 mod target;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,12 +91,16 @@ impl Engine {
         let (acknowledger, in_use) = Acknowledger::of(&config.deliveries, &client, clock)?.unzip();
         deliveries.iter_mut().for_each(|delivery| delivery.acknowledge_to(in_use.clone()));
         deliveries.iter().try_for_each(Delivery::check_volume)?;
-        let mut listeners: Vec<(BTreeSet<SecretRef>, Arc<Notify>)> =
-            deliveries.iter().map(|delivery| (delivery.references(), delivery.wake())).collect();
-        listeners.push((beside.wholes(), Arc::clone(&beside.wake)));
-        for (references, wake) in listeners {
-            let told = keepers.iter_mut().filter(|keeper| references.contains(keeper.reference()));
-            told.for_each(|keeper| keeper.tell(Arc::clone(&wake)));
+        let mut listeners: BTreeMap<SecretRef, Vec<Arc<Notify>>> = BTreeMap::new();
+        let of_deliveries = deliveries.iter().map(|delivery| (delivery.wholes(), delivery.wake()));
+        for (wholes, wake) in of_deliveries.chain([(beside.wholes(), Arc::clone(&beside.wake))]) {
+            for whole in wholes {
+                listeners.entry(whole).or_default().push(Arc::clone(&wake));
+            }
+        }
+        for keeper in keepers.iter_mut() {
+            let told = listeners.remove(keeper.reference()).unwrap_or_default();
+            told.into_iter().for_each(|wake| keeper.tell(wake));
         }
         let status = StatusHandle::new(
             deliveries.iter().map(Delivery::status).collect(),

@@ -64,11 +64,8 @@ impl FilePlan {
     /// [`ErrorKind::Config`] when two files have one path, or one is where another has its directory.
     pub fn try_new(files: Vec<FileSpec>) -> Result<Self> {
         let mut paths = FilePaths::default();
-        for FileSpec { path, .. } in &files {
-            if let Err(taken) = paths.add(path) {
-                let reason = "two files have one path, or one is where the other needs a directory";
-                return Err(Error::config("plan files", reason).with("path", path).with("other", taken));
-            }
+        for file in &files {
+            paths.add(&file.path).map_err(|clash| Error::config("plan files", clash.to_string()))?;
         }
         Ok(Self { files: Some(files), spread: Vec::new() })
     }
@@ -153,8 +150,8 @@ fn render_templates(files: &[FileSpec], inputs: &BTreeMap<String, RenderInput>) 
     let inputs = Arc::new(inputs.clone());
     let make = |file: &FileSpec| {
         let content = file.template.render(&inputs).map_err(|error| error.with("file", &file.path))?;
-        let used = file.template.mentioned().filter(|name| inputs.contains_key(*name));
-        let made = PayloadFile { content, mode: file.mode, secrets: used.map(str::to_owned).collect() };
+        let secrets = file.template.secrets(|name| inputs.contains_key(name));
+        let made = PayloadFile { content, mode: file.mode, secrets };
         Ok((file.path.clone(), made))
     };
     files.iter().map(make).collect()

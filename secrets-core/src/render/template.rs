@@ -97,7 +97,7 @@ impl Template {
             .filter(|(name, _)| !names.contains(&**name))
             .filter(|(name, _)| !assigned.contains(name) && !FUNCTIONS.contains(&&**name))
             .collect();
-        // What the template itself declares takes another look at it, which most can do without.
+        // Finding out what it declares itself parses it once more.
         if !unknown.is_empty() {
             let undeclared = engine::undeclared(template, source);
             unknown.retain(|(name, _)| undeclared.contains(&**name));
@@ -113,15 +113,10 @@ impl Template {
         Err(Error::config("check template", reason).with("template", template).with("line", line))
     }
 
-    /// Returns which of the secrets `names` the content depends on: every one that an expression mentions, whether or not a rendering
-    /// comes by it.
-    pub fn secrets(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
-        self.mentioned().filter(|name| names.contains(*name)).map(str::to_owned).collect()
-    }
-
-    /// Returns every variable that it mentions.
-    pub(super) fn mentioned(&self) -> impl Iterator<Item = &str> {
-        self.0.mentioned.iter().map(|(name, _)| &**name)
+    /// Returns which secrets the content depends on: every one that an expression mentions, whether or not a rendering comes by it.
+    pub fn secrets(&self, is_secret: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let mentioned = self.0.mentioned.iter().map(|(name, _)| &**name);
+        mentioned.filter(|name| is_secret(name)).map(str::to_owned).collect()
     }
 
     pub(super) fn render(&self, inputs: &Arc<BTreeMap<String, RenderInput>>) -> Result<SecretValue> {

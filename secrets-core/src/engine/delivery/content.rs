@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::fingerprint::hex;
 use crate::payload::Payload;
 
 /// A salted digest of all files with their paths and modes.
@@ -36,7 +37,7 @@ fn digest(salt: &str, payload: &Payload) -> String {
         part(&file.mode.bits().to_be_bytes());
         part(file.content.expose_secret());
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Delivery {
     }
 
     /// Returns the references of its secrets, without their fields.
-    pub(super) fn references(&self) -> BTreeSet<SecretRef> {
+    pub(super) fn wholes(&self) -> BTreeSet<SecretRef> {
         self.values.inputs.values().map(|input| input.handle.reference().clone()).collect()
     }
 

@@ -10,58 +10,122 @@ use crate::render::FilePlan;
 
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// A delivery of a secret of each of several sources, which are kept.
+struct Several {
+    sources: Vec<(&'static str, Memory)>,
+    delivery: Delivery,
+    _keeping: (tokio::task::JoinSet<Vec<crate::lease::Lease>>, watch::Sender<bool>),
+}
+
+impl Several {
+    /// Names the sources, and what is done when they refuse.
+    fn start(sources: &[(&'static str, OnForbidden)]) -> Self {
+        let clock = Clock::paused(Timestamp::UNIX_EPOCH);
+        let memories: Vec<_> =
+            sources.iter().map(|(name, _)| (*name, Memory::new().without_hints())).collect();
+        let provider = |(name, memory): &(&str, Memory)| {
+            let blueprint = memory.configure_from(&Environment::default()).unwrap();
+            ((*name).to_owned(), ProviderConfig::new(blueprint))
+        };
+        let state = crate::state::State::in_memory();
+        let client = Client::build(&memories.iter().map(provider).collect(), &clock, &state).unwrap();
+        let mut keepers = Keepers::new(&clock);
+        let mut inputs = BTreeMap::new();
+        for (name, on_forbidden) in sources {
+            let reference: SecretRef = format!("{name}://a").parse().unwrap();
+            let pace = Pace { refresh: REFRESH, overlap: Duration::ZERO };
+            let handle = keepers.keep(&client, &reference, pace, &state).unwrap();
+            let config = SecretConfig {
+                refresh: REFRESH,
+                on_forbidden: *on_forbidden,
+                ..SecretConfig::new(reference)
+            };
+            inputs.insert((*name).into(), Input { config, handle });
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut keeping = tokio::task::JoinSet::new();
+        keeping.spawn(keepers.run(stopped));
+        let config = DeliveryConfig {
+            name: "orders".into(),
+            directory: "/run/orders".into(),
+            allow_disk: false,
+            owner: None,
+            secrets: BTreeMap::new(),
+            files: FilePlan::per_field(),
+            template_files: Vec::new(),
+            change: ChangeConfig::default(),
+        };
+        let delivery = Delivery::new(config, Arc::new(inputs), clock, &state);
+        Self { sources: memories, delivery, _keeping: (keeping, stop) }
+    }
+
+    fn source(&self, name: &str) -> &Memory {
+        &self.sources.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    /// Gives the secret of a source a value.
+    fn set(&self, name: &str, value: &'static str) {
+        self.source(name).set("a", [("k", value)]);
+    }
+
+    /// Has a source asked, and waits for its answer.
+    async fn ask(&self, name: &str) {
+        self.delivery.values.inputs[name].handle.refresh(REFRESH).await;
+    }
+
+    /// Returns how often a source was asked.
+    fn asked(&self, name: &str) -> usize {
+        self.source(name).reads() + self.source(name).version_checks()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_asks_the_others_at_once_but_not_those_that_fail() {
-    let clock = Clock::paused(Timestamp::UNIX_EPOCH);
-    let sources = ["changing", "answering", "failing"].map(|name| (name, Memory::new().without_hints()));
-    let provider = |(name, memory): &(&str, Memory)| {
-        memory.set("a", [("k", "1")]);
-        let blueprint = memory.configure_from(&Environment::default()).unwrap();
-        ((*name).to_owned(), ProviderConfig::new(blueprint))
-    };
-    let (_stop, stopped) = watch::channel(false);
-    let state = crate::state::State::in_memory();
-    let client = Client::build(&sources.iter().map(provider).collect(), &clock, &state).unwrap();
-    let mut keepers = Keepers::new(&clock);
-    let mut inputs = BTreeMap::new();
-    for (name, _) in &sources {
-        let reference: SecretRef = format!("{name}://a").parse().unwrap();
-        let pace = Pace { refresh: REFRESH, overlap: Duration::ZERO };
-        let handle = keepers.keep(&client, &reference, pace, &state).unwrap();
-        let on_forbidden = OnForbidden::Keep;
-        let config =
-            SecretConfig { reference, refresh: REFRESH, max_stale: None, on_forbidden, acknowledge: false };
-        inputs.insert((*name).into(), Input { config, handle });
-    }
-    let mut keeping = tokio::task::JoinSet::new();
-    keeping.spawn(keepers.run(stopped));
-    let config = DeliveryConfig {
-        name: "orders".into(),
-        directory: "/run/orders".into(),
-        allow_disk: false,
-        owner: None,
-        secrets: BTreeMap::new(),
-        files: FilePlan::per_field(),
-        template_files: Vec::new(),
-        change: ChangeConfig::default(),
-    };
-    let mut delivery = Delivery::new(config, Arc::new(inputs), clock, &state);
-    let asked = |index: usize| sources[index].1.reads() + sources[index].1.version_checks();
+    let names = ["changing", "answering", "failing"];
+    let mut several = Several::start(&names.map(|name| (name, OnForbidden::Keep)));
+    names.iter().for_each(|name| several.set(name, "1"));
 
     tokio::time::sleep(Duration::from_millis(1)).await;
-    sources[2].1.fail_until_cleared(Error::new(ErrorKind::PermissionDenied, "read", "no"));
+    several.source("failing").fail_until_cleared(Error::new(ErrorKind::PermissionDenied, "read", "no"));
     tokio::time::sleep(REFRESH).await;
-    let newest = delivery.values.newer().unwrap();
-    delivery.values.take(&newest.revisions);
-    delivery.values.settle().await;
-    assert!(delivery.values.newer().is_none(), "nothing has changed");
+    let newest = several.delivery.values.newer().unwrap();
+    several.delivery.values.take(&newest.revisions);
+    several.delivery.values.settle().await;
+    assert!(several.delivery.values.newer().is_none(), "nothing has changed");
 
-    sources[0].1.set("a", [("k", "2")]);
-    delivery.values.inputs["changing"].handle.refresh(REFRESH).await;
-    let before = [asked(1), asked(2)];
-    delivery.values.settle().await;
-    assert!(delivery.values.newer().is_some());
-    assert_eq!([asked(1), asked(2)], [before[0] + 1, before[1]]);
+    several.set("changing", "2");
+    several.ask("changing").await;
+    let before = ["answering", "failing"].map(|name| several.asked(name));
+    several.delivery.values.settle().await;
+    assert!(several.delivery.values.newer().is_some());
+    assert_eq!(["answering", "failing"].map(|name| several.asked(name)), [before[0] + 1, before[1]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_new_before_there_is_a_value_of_every_secret() {
+    let mut several = Several::start(&["a", "b", "c"].map(|name| (name, OnForbidden::Keep)));
+    for name in ["c", "a"] {
+        several.set(name, "1");
+        several.ask(name).await;
+        assert!(several.delivery.values.newer().is_none(), "without `b`, after `{name}`");
+    }
+    several.set("b", "1");
+    several.ask("b").await;
+    assert_eq!(several.delivery.values.newer().unwrap().secrets.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_counts_as_the_configuration_of_its_secret_says() {
+    use OnForbidden::{Delete, Exit, Keep};
+    for (refusing, counts) in [("keeps", None), ("deletes", Some(Delete)), ("exits", Some(Exit))] {
+        let several = Several::start(&[("keeps", Keep), ("deletes", Delete), ("exits", Exit)]);
+        several.source(refusing).fail_until_cleared(Error::new(ErrorKind::PermissionDenied, "read", "no"));
+        several.ask(refusing).await;
+        for reaction in [Delete, Exit] {
+            let is_refused = several.delivery.values.refused(reaction).is_some();
+            assert_eq!(is_refused, counts == Some(reaction), "{refusing}, {reaction:?}");
+        }
+    }
 }
 
 /// An engine with one delivery of `memory://a`, and an application that works with what a script says.

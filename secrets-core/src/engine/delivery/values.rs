@@ -41,8 +41,8 @@ pub(super) struct Newest {
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) inputs: Inputs,
-    /// How many of them, from the first on, are known to have a value: once they have one, they keep it.
-    present: usize,
+    /// Those that have no value yet, as far as was looked: the last one is looked at first. Once there is a value, there always is one.
+    missing: Vec<KeeperHandle>,
     /// Those whose source's refusal counts, with what it does.
     reacting: Vec<(OnForbidden, KeeperHandle)>,
     /// Those that were taken last; empty before the first time.
@@ -59,11 +59,12 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn new(inputs: Inputs) -> Self {
+        let missing = inputs.values().rev().map(|input| input.handle.clone()).collect();
         let reacting = inputs.values().filter(|input| input.config.on_forbidden != OnForbidden::Keep);
         let reacting = reacting.map(|input| (input.config.on_forbidden, input.handle.clone())).collect();
         Self {
             inputs,
-            present: 0,
+            missing,
             reacting,
             taken: Revisions::new(),
             visible: Revisions::new(),
@@ -87,11 +88,10 @@ impl Values {
         Some(Newest { versions: versions(&secrets), secrets, revisions })
     }
 
-    /// Tells whether there is a value of every secret. Those that were found are not looked at again: this is asked at every first value of one.
+    /// Tells whether there is a value of every secret.
     fn are_present(&mut self) -> bool {
-        let rest = self.inputs.values().skip(self.present);
-        self.present += rest.take_while(|input| input.handle.revision() > 0).count();
-        self.present == self.inputs.len()
+        while self.missing.pop_if(|handle| handle.revision() > 0).is_some() {}
+        self.missing.is_empty()
     }
 
     /// Returns the secrets that have another value than the one that was taken last.

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::fingerprint::hex;
 use crate::quote;
 use crate::render::context::Notes;
 use crate::render::failure::said;
@@ -54,8 +55,7 @@ pub(super) fn urlencode(state: &State<'_, '_>, value: Value) -> Result<String, E
 
 /// Returns the SHA-256 of the bytes in lower-case hexadecimal digits.
 pub(super) fn sha256(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
-    let digest = Sha256::digest(bytes(state, &value)?);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(bytes(state, &value)?)))
 }
 
 /// Quotes a text for a POSIX shell; see [`quote::shell`]. A NUL is refused.
