@@ -5,6 +5,7 @@
 
 mod change;
 mod content;
+mod effort;
 mod journal;
 mod prove;
 mod values;
@@ -13,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use smol_str::SmolStr;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
-use tracing::{Span, info, warn};
+use tracing::{info, warn};
 
+use self::effort::Effort;
 use self::journal::Journal;
 pub(super) use self::journal::RECORD;
 pub(super) use self::values::{Input, Inputs, Revisions};
@@ -38,7 +40,6 @@ use crate::keeper::KeeperHandle;
 use crate::payload::{FilePath, Payload};
 use crate::reference::SecretRef;
 use crate::render::RenderInput;
-use crate::schedule::{self, Failure};
 use crate::secret::Secret;
 use crate::state::Slot;
 use crate::trace;
@@ -81,22 +82,6 @@ pub(super) struct Delivery {
     effort: Effort,
     asked: Asked,
     ask: mpsc::Sender<Answer>,
-}
-
-/// What a delivery remembers of what it is trying to do.
-#[derive(Debug, Default)]
-struct Effort {
-    /// How often it failed in a row.
-    failures: u32,
-    retry_at: Option<Timestamp>,
-    /// When the values were seen first that wait for their window, and which they are.
-    seen: Option<(Timestamp, Versions)>,
-    /// Whether somebody wants them now.
-    hurries: bool,
-    /// How many looks at the application were good in a row.
-    good_looks: u32,
-    /// What is traced of the change that is under way.
-    change: Option<Span>,
 }
 
 impl Delivery {
@@ -266,35 +251,6 @@ impl Delivery {
         step
     }
 
-    /// Returns until when values have to wait for their window. The first ones do not wait, nor do those that somebody wants now.
-    fn hold_until(&mut self, newer: &Versions, now: Timestamp) -> Option<Timestamp> {
-        let timing = &self.config.change.timing;
-        if self.effort.hurries || self.journal.transaction().base().is_none() {
-            return None;
-        }
-        let seen_at = match &self.effort.seen {
-            Some((seen_at, versions)) if versions == newer => *seen_at,
-            _ => now,
-        };
-        self.effort.seen = Some((seen_at, newer.clone()));
-        let within = self.config.change.verify.as_ref().map_or(Duration::ZERO, |probe| probe.within);
-        let grace =
-            SignedDuration::try_from(self.config.change.overlap() + within + MARGIN).unwrap_or_default();
-        let latest = self.values.base_ends_at().map(|ends_at| ends_at.saturating_sub(grace).unwrap_or(now));
-        let applies_at = timing.applies_at(seen_at, latest);
-        (applies_at > now).then_some(applies_at)
-    }
-
-    /// Asks every source now, and tries what was rejected again.
-    async fn hurry(&mut self) {
-        Asked::fetch(self.values.inputs.values()).await;
-        self.note(crate::transaction::Event::Asked).await;
-        self.effort = Effort { hurries: true, change: self.effort.change.take(), ..Effort::default() };
-        if self.journal.transaction().is_idle() && self.values.visible != *self.values.taken() {
-            self.values.take_back();
-        }
-    }
-
     /// Reads nothing: delivers what was read and tells everybody; returns the generation.
     pub(super) async fn once(&mut self, secrets: Secrets) -> Result<String> {
         let newest = Newest { versions: versions(&secrets), secrets, revisions: Revisions::new() };
@@ -355,29 +311,6 @@ impl Delivery {
         self.config.files.render(&inputs).map_err(|error| self.here(error))
     }
 
-    /// Notes a failure and when to try again.
-    fn failed(&mut self, error: Error) {
-        self.effort.failures += 1;
-        let failures = self.effort.failures;
-        let failure = Failure { temporary: true, count: failures, retry_after: None };
-        let wait = schedule::after_failure(failure, Duration::ZERO, fastrand::f64());
-        self.effort.retry_at = Some(later(self.clock.now(), wait));
-        if failures.is_power_of_two() {
-            warn!(delivery = self.name(), %error, failures, "the delivery is not in step; the last generation stays");
-        }
-        self.state.send_modify(|state| state.error = Some(error));
-    }
-
-    /// Notes that what was to be done is done.
-    fn succeeded(&mut self) {
-        self.effort.failures = 0;
-        // The first look at the application has a time of its own.
-        if !self.journal.transaction().awaits_proof() {
-            self.effort.retry_at = None;
-        }
-        self.state.send_modify(|state| state.error = None);
-    }
-
     /// Shows where the transaction is.
     fn show(&self) {
         let transaction = self.journal.transaction();
@@ -392,9 +325,7 @@ impl Delivery {
     }
 }
 
-/// How long before what the application works with ends a change does not wait for its window any more, beside what applying it takes.
-const MARGIN: Duration = Duration::from_secs(5);
-/// How long before that end something that was rejected is tried once more.
+/// How long before what the application works with ends something that was rejected is tried once more.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 async fn asked(stop: &mut watch::Receiver<bool>) {
