@@ -19,7 +19,7 @@ fn main() {
     let accounts = Accounts::set(Duration::from_secs(20), Duration::from_secs(3600));
     let (stage, bao) = (&accounts.stage, &accounts.stage.bao);
     bao.policy("orders", POLICY);
-    (0..SECRETS).for_each(|index| put(bao, index, 1));
+    FOLDERS.iter().for_each(|folder| (0..SECRETS).for_each(|index| put(bao, folder, index, 1)));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (config, calls) = (folder.path().join("keywheel.yaml"), folder.path().join("calls"));
     fs::write(&config, stage.configuration(&delivery())).expect("the configuration");
@@ -45,12 +45,15 @@ fn main() {
     };
 
     wait::until(BOUND, "the delivery", || file("user"));
-    asked("secret/metadata/many", 2);
+    asked("secret/detailed-metadata/listed", 2);
+    asked("secret/metadata/single", 2);
     dump();
     asked("sys/leases/renew", 2);
     dump();
-    put(bao, 0, 2);
-    wait::until(BOUND, "the change", || (file("f0")? == b"value 2").then_some(()));
+    FOLDERS.iter().for_each(|folder| put(bao, folder, 0, 2));
+    wait::until(BOUND, "the changes", || {
+        FOLDERS.iter().all(|folder| file(&format!("{folder}0")).as_deref() == Some(b"value 2")).then_some(())
+    });
     agent.end_by(Signal::TERM, BOUND);
 
     let mut seen = BTreeSet::new();
@@ -62,21 +65,21 @@ fn main() {
     }
 }
 
-fn put(bao: &OpenBao, index: usize, version: usize) {
-    bao.kv_put("secret", &format!("many/{index}"), &json!({"value": format!("value {version}")}));
+fn put(bao: &OpenBao, folder: &str, index: usize, version: usize) {
+    bao.kv_put("secret", &format!("{folder}/{index}"), &json!({"value": format!("value {version}")}));
 }
 
-/// As many secrets as are asked about together, and an account of a database.
+/// As many secrets of each folder as are asked about together, and an account of a database.
 fn delivery() -> String {
-    let mut text = "    secrets:\n      account: vault://database/creds/app\n".to_owned();
-    for index in 0..SECRETS {
-        writeln!(text, "      s{index}: {{ref: vault://secret/many/{index}, refresh: 3s}}").expect("room");
+    let mut secrets = "    secrets:\n      account: vault://database/creds/app\n".to_owned();
+    let mut files = "    files:\n      - {path: user, value: \"{{ account.username }}\"}\n".to_owned();
+    for (folder, index) in FOLDERS.iter().flat_map(|folder| (0..SECRETS).map(move |index| (folder, index))) {
+        writeln!(secrets, "      {folder}{index}: {{ref: vault://secret/{folder}/{index}, refresh: 3s}}")
+            .expect("room");
+        writeln!(files, "      - {{path: {folder}{index}, value: \"{{{{ {folder}{index}.value }}}}\"}}")
+            .expect("room");
     }
-    text.push_str("    files:\n      - {path: user, value: \"{{ account.username }}\"}\n");
-    for index in 0..SECRETS {
-        writeln!(text, "      - {{path: f{index}, value: \"{{{{ s{index}.value }}}}\"}}").expect("room");
-    }
-    text
+    secrets + &files
 }
 
 /// Reads the functions that were called out of a file of callgrind's, in which a name stands where it is used first.
@@ -101,13 +104,15 @@ fn functions(calls: &Path) -> BTreeSet<String> {
     called
 }
 
-/// As most have it: versions may be listed.
+/// The versions of one folder may be listed.
 const POLICY: &str = r#"
 path "secret/data/*" { capabilities = ["read"] }
-path "secret/metadata/*" { capabilities = ["read", "list"] }
+path "secret/metadata/*" { capabilities = ["read"] }
+path "secret/detailed-metadata/listed/*" { capabilities = ["list"] }
 path "database/creds/*" { capabilities = ["read"] }
 path "sys/leases/revoke" { capabilities = ["update"] }
 "#;
+const FOLDERS: [&str; 2] = ["listed", "single"];
 /// More than are many: memory is given back after they were asked about.
 const SECRETS: usize = 120;
 const BOUND: Duration = Duration::from_secs(300);
