@@ -389,7 +389,7 @@ pub mod adr_0029_pages_of_one_size {}
 /// # 30. What an agent at rest calls lies side by side
 ///
 /// **Decision.** `cargo xtask dist` links the programs with their functions in the order of `sidecar/order.txt`: first those that an agent at rest calls, then those of its start, then those of a change and of the end; the
-/// rest as the linker has it. `cargo xtask order` makes the list by having valgrind count what an agent calls that delivers 120 secrets and an account of a database. A function is known by 32 bits of the digest of its
+/// rest as the linker has it. `cargo xtask order` makes the list by having valgrind count what an agent calls that delivers two folders of 120 secrets, the versions of one of which may be listed, and an account of a database. A function is known by 32 bits of the digest of its
 /// name, without what another compiler or another version of its crate changes in it; xtask stands in for `cc` while the program is linked, and finds the names.
 ///
 /// **Why.** The kernel maps sixteen pages around each that is touched. What an agent at rest calls is less than a megabyte among ten, and lay on two thirds of them: 6 MB were resident of the program, of 8 in all.

@@ -121,7 +121,7 @@ impl Engine {
         self.status.clone()
     }
 
-    /// Returns what is notified when many secrets were asked for at once and all sources have answered: what that took can be given back.
+    /// Returns what is notified when several secrets were asked for at once, and all sources have answered: what that took can be given back.
     pub fn quiet(&self) -> Arc<Notify> {
         self.keepers.quiet()
     }

@@ -114,7 +114,7 @@ impl Keepers {
         Ok(source)
     }
 
-    /// Returns what is notified when the sources of many secrets were asked, and all of them have answered.
+    /// Returns what is notified when several secrets were asked for at once, and all sources have answered.
     pub fn quiet(&self) -> Arc<Notify> {
         self.steps.quiet()
     }

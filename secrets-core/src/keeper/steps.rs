@@ -40,7 +40,7 @@ impl Steps {
         }
     }
 
-    /// Returns what is notified when many were away and nobody is any more.
+    /// Returns what is notified when several were away and nobody is any more.
     pub(super) fn quiet(&self) -> Arc<Notify> {
         Arc::clone(&self.quiet)
     }
@@ -105,7 +105,8 @@ impl Steps {
             while let Some(ended) = self.tasks.try_join_next() {
                 pass_on(ended);
             }
-            if self.back >= MANY {
+            // Somebody wakes up for it, which one alone is not worth.
+            if self.back > 1 {
                 self.quiet.notify_one();
             }
             self.back = 0;
@@ -128,9 +129,6 @@ fn pass_on(ended: Result<(), JoinError>) {
         std::panic::resume_unwind(error.into_panic());
     }
 }
-
-/// How many are many.
-const MANY: usize = 100;
 
 /// Those of one provider that wait for their first read: one that hangs holds up nobody else's secrets. Cheap to clone: all clones are one queue.
 #[derive(Debug)]

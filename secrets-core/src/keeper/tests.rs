@@ -69,6 +69,31 @@ async fn a_change_is_seen_within_the_interval_and_a_hint_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_is_quiet_once_several_that_were_asked_at_once_have_answered() {
+    let memory = Memory::new().without_hints();
+    for path in ["a", "b", "c"] {
+        memory.set(path, [("k", "1")]);
+    }
+    for (paths, is_told) in [(&["a"][..], false), (&["a", "b", "c"], true)] {
+        let state = State::in_memory();
+        let client = client([("memory", &memory)], &state);
+        let mut keepers = Keepers::new(&clock());
+        let mut keep =
+            |path| keepers.keep(&client, &format!("memory://{path}").parse().unwrap(), PACE, &state);
+        let handles: Vec<_> = paths.iter().map(|path| keep(path).unwrap()).collect();
+        let quiet = keepers.quiet();
+        let (_stop, stopped) = watch::channel(false);
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(keepers.run(stopped));
+        for _round in 0..3 {
+            crate::engine::refresh_all(&handles, REFRESH).await;
+            let told = tokio::time::timeout(Duration::from_millis(10), quiet.notified()).await;
+            assert_eq!(told.is_ok(), is_told, "{paths:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_keeps_the_last_good_value_and_recovers_by_itself() {
     let memory = Memory::new().without_hints();
     memory.set("a", [("k", "1")]);

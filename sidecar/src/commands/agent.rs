@@ -63,7 +63,7 @@ async fn run(
         beginning.wait(REST).await.ok();
         let clock = clock();
         loop {
-            // The connections that the start, or many polls, were made with are closed by then.
+            // The connections that the start, or the polls, were made with are closed by then. Those that poll all the time give back no more often than that.
             clock.sleep_until(clock.instant() + SETTLE).await;
             footprint::give_back();
             quiet.notified().await;

@@ -113,6 +113,6 @@ path "database/creds/*" { capabilities = ["read"] }
 path "sys/leases/revoke" { capabilities = ["update"] }
 "#;
 const FOLDERS: [&str; 2] = ["listed", "single"];
-/// More than are many: memory is given back after they were asked about.
+/// Of each folder: enough for rooms and buffers to grow as they do with many.
 const SECRETS: usize = 120;
 const BOUND: Duration = Duration::from_secs(300);
